@@ -1,0 +1,3 @@
+//! The comparison bench.
+
+fn main() {}
