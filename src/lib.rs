@@ -1,6 +1,15 @@
 //! tapline: durable capture and replay of live Elasticsearch and OpenSearch traffic.
 //!
-//! The modules stand in the order in which data flows; arrows between them point upwards only.
+//! The modules stand in the order in which data flows; arrows between them point one way.
 
+pub mod capture;
+pub mod config;
 pub mod http;
 pub mod log;
+pub mod net;
+pub mod observe;
+pub mod proto;
+pub mod proxy;
+pub mod ring;
+pub mod sink;
+pub mod sys;

@@ -1,0 +1,135 @@
+//! A finished record and what the bytes of its connection cannot tell.
+
+use super::encode::{put_varint, varint_len};
+use crate::capture::ConnectionId;
+
+/// A finished record on its way to the sink and back.
+#[derive(Debug)]
+pub struct Record {
+    /// The serialized `TrafficStream`.
+    pub bytes: Vec<u8>,
+    /// Whose it is: the worker's token for the connection.
+    pub owner: u64,
+    /// The record's ordinal in its connection, from 1.
+    pub number: u32,
+    /// True when bytes wait for this record to be durable.
+    pub held: bool,
+}
+
+impl Record {
+    /// The connection id: the Kafka key. It is the first field of every record that this room encodes.
+    pub fn key(&self) -> &[u8] {
+        &self.bytes[2..2 + ConnectionId::BYTES]
+    }
+}
+
+/// Why requests that were recorded never reached the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum UndeliveredCause {
+    /// The client reset the connection while they were held.
+    ClientReset = 1,
+    /// No connection to the source could be made.
+    SourceUnreachable = 2,
+    /// tapline was stopped while they were held.
+    Stopped = 3,
+    /// The source closed its connection while they were held.
+    SourceClosed = 4,
+}
+
+impl UndeliveredCause {
+    /// For people and for `log dump`.
+    pub fn describe(code: u32) -> &'static str {
+        match code {
+            1 => "the client reset the connection while they were held",
+            2 => "the source could not be reached",
+            3 => "tapline was stopped while they were held",
+            4 => "the source closed the connection while they were held",
+            _ => "unknown cause",
+        }
+    }
+}
+
+/// Requests at the end of a connection of which no byte reached the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Undelivered {
+    /// How many.
+    pub requests: u32,
+    /// Why.
+    pub cause: UndeliveredCause,
+}
+
+/// What a record's provenance carries beyond its origin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// Requests that never reached the source.
+    pub undelivered: Option<Undelivered>,
+    /// A refused request: reason, bytes that had arrived, their CRC32C.
+    pub refused: Option<(&'static str, u64, u32)>,
+    /// Traffic that passed uncaptured for want of memory: requests, bytes.
+    pub gap: Option<(u64, u64)>,
+}
+
+/// Field 1509, length-delimited.
+const PROVENANCE: [u8; 2] = [0xAA, 0x5E];
+
+/// Cause 1 of a gap: the memory budget was used up.
+const GAP_MEMORY: u8 = 1;
+
+/// The most bytes that [`put_provenance`] appends.
+pub(super) const PROVENANCE_BYTES_MAX: usize = 2 + 2 + 9 + 4 + 11 + (2 + 6 + 2) + 96 + (2 + 2 + 11 + 11);
+
+/// Appends the provenance field.
+pub(super) fn put_provenance(
+    out: &mut Vec<u8>,
+    incarnation: u64,
+    worker: u16,
+    sequence: u64,
+    notes: &Notes,
+) {
+    let mut content = Vec::new();
+    if *notes != Notes::default() {
+        put_notes(&mut content, notes);
+    }
+    let len = 9 + 1 + varint_len(u64::from(worker)) + 1 + varint_len(sequence) + content.len();
+    out.extend_from_slice(&PROVENANCE);
+    put_varint(out, len as u64);
+    out.push(0x09);
+    out.extend_from_slice(&incarnation.to_le_bytes());
+    out.push(0x10);
+    put_varint(out, u64::from(worker));
+    out.push(0x18);
+    put_varint(out, sequence);
+    out.extend_from_slice(&content);
+}
+
+fn put_notes(out: &mut Vec<u8>, notes: &Notes) {
+    if let Some(undelivered) = notes.undelivered {
+        let requests = u64::from(undelivered.requests);
+        out.push(0x22);
+        put_varint(out, 3 + varint_len(requests) as u64);
+        out.push(0x08);
+        put_varint(out, requests);
+        out.extend_from_slice(&[0x10, undelivered.cause as u8]);
+    }
+    if let Some((reason, bytes, crc)) = notes.refused {
+        debug_assert!(reason.len() < 64, "invariant: refusal labels are short");
+        out.push(0x2A);
+        put_varint(out, (2 + reason.len() + 1 + varint_len(bytes) + 5) as u64);
+        out.push(0x0A);
+        put_varint(out, reason.len() as u64);
+        out.extend_from_slice(reason.as_bytes());
+        out.push(0x10);
+        put_varint(out, bytes);
+        out.push(0x1D);
+        out.extend_from_slice(&crc.to_le_bytes());
+    }
+    if let Some((requests, bytes)) = notes.gap {
+        out.push(0x32);
+        put_varint(out, (3 + varint_len(requests) + 1 + varint_len(bytes)) as u64);
+        out.extend_from_slice(&[0x08, GAP_MEMORY, 0x10]);
+        put_varint(out, requests);
+        out.push(0x18);
+        put_varint(out, bytes);
+    }
+}

@@ -1,0 +1,26 @@
+//! Every bound of the data path, with its unit. What is not a flag is a constant here.
+
+use std::time::Duration;
+
+/// Queued for one direction of one connection before reading from the other side stops.
+pub const QUEUE_HIGH_BYTES: u64 = 512 << 10;
+/// Reading goes on when the queue has fallen to this.
+pub const QUEUE_LOW_BYTES: u64 = 128 << 10;
+/// Held and not yet durable on one connection before reading from its client stops: a 100 MB bulk flows through it.
+pub const HOLD_WINDOW_BYTES: u64 = 4 << 20;
+/// Requests of one connection without an answer before reading from its client stops.
+pub const PIPELINE_DEPTH_MAX: usize = 128;
+/// A record is finished when it has grown to this, or to the limit if that is lower.
+pub const RECORD_TARGET_BYTES: usize = 128 << 10;
+/// A connection to one address of the source must be made within this time.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection that tapline itself answered is read and discarded, so that the answer arrives.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a client may keep its half open after the source has closed.
+pub const SOURCE_CLOSED_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long accepting rests after the process ran out of descriptors.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long the end of a drain waits for the sink to return the last records.
+pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
+
+const _: () = assert!(QUEUE_LOW_BYTES < QUEUE_HIGH_BYTES && QUEUE_HIGH_BYTES < HOLD_WINDOW_BYTES);

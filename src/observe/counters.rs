@@ -1,0 +1,155 @@
+//! Counters: each belongs to one thread, which adds with plain relaxed stores; others read a snapshot.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam_utils::CachePadded;
+
+use crate::http::Refusal;
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident = $label:literal,)*) => {
+        /// What is counted. Labels are stable: they become metric names.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(usize)]
+        pub enum Counter { $($(#[$doc])* $name,)* }
+
+        impl Counter {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The stable name.
+            pub fn label(self) -> &'static str {
+                match self { $(Self::$name => $label,)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Client connections accepted.
+    Accepted = "connections_accepted",
+    /// Client connections over.
+    Closed = "connections_closed",
+    /// Accepting paused because the process was out of descriptors or memory.
+    AcceptPaused = "accept_paused",
+    /// Connections that ended without a byte (health checks); not recorded.
+    Empty = "connections_empty",
+    /// Requests seen.
+    Requests = "requests",
+    /// Of them, held until durable.
+    Held = "requests_held",
+    /// Final responses seen.
+    Responses = "responses",
+    /// Bytes of clients passed on to the source.
+    ToSource = "bytes_to_source",
+    /// Bytes of the source passed on to clients.
+    ToClients = "bytes_to_clients",
+    /// Records handed to the sink.
+    Records = "records",
+    /// Bytes of those records.
+    RecordBytes = "record_bytes",
+    /// Records that came back from the sink.
+    RecordsReturned = "records_returned",
+    /// Requests recorded of which no byte reached the source.
+    Undelivered = "requests_undelivered",
+    /// Requests that passed uncaptured because the memory budget was used up.
+    Uncaptured = "requests_uncaptured",
+    /// Bytes that passed uncaptured, both directions.
+    UncapturedBytes = "bytes_uncaptured",
+    /// Connections to the source that could not be made; answered with 502.
+    SourceUnreachable = "source_unreachable",
+    /// Responses whose framing was nonsense; answered with 502 or cut.
+    SourceFraming = "source_framing_errors",
+    /// Connections reset by the source.
+    SourceReset = "source_resets",
+    /// Connections reset by the client.
+    ClientReset = "client_resets",
+    /// Receives that found no buffer.
+    NoBuffers = "receive_no_buffers",
+    /// Chunks copied because buffers were scarce.
+    Copied = "chunks_copied",
+    /// Times that a worker stopped reading because the memory budget was used up.
+    BudgetPauses = "memory_budget_pauses",
+    /// Connections cut at the end of the drain time.
+    DrainCut = "drain_cut",
+}
+
+/// The counters of one worker.
+pub struct Counters {
+    values: CachePadded<[AtomicU64; Counter::ALL.len()]>,
+    refused: Box<[AtomicU64]>,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            values: CachePadded::new([const { AtomicU64::new(0) }; Counter::ALL.len()]),
+            refused: Refusal::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+}
+
+impl Counters {
+    /// Adds; only the owner may call it.
+    pub fn add(&self, counter: Counter, n: u64) {
+        add(&self.values[counter as usize], n);
+    }
+
+    /// Counts a refused request; only the owner may call it.
+    pub fn refuse(&self, refusal: Refusal) {
+        add(&self.refused[refusal.index()], 1);
+    }
+
+    /// One value.
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.values[counter as usize].load(Ordering::Relaxed)
+    }
+}
+
+/// The owner is the only writer, so that no atomic read-modify-write is needed.
+fn add(value: &AtomicU64, n: u64) {
+    value.store(value.load(Ordering::Relaxed) + n, Ordering::Relaxed);
+}
+
+/// A sum over workers at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Label and value, in the order of [`Counter::ALL`].
+    pub values: Vec<(&'static str, u64)>,
+    /// Refusals that occurred, by reason.
+    pub refused: Vec<(&'static str, u64)>,
+}
+
+impl Snapshot {
+    /// Adds up the counters of all workers.
+    pub fn of<'a>(all: impl Iterator<Item = &'a Counters> + Clone) -> Self {
+        let sum = |read: &dyn Fn(&Counters) -> u64| all.clone().map(read).sum::<u64>();
+        let values =
+            Counter::ALL.iter().map(|c| (c.label(), sum(&|counters| counters.get(*c)))).collect();
+        let refused = Refusal::ALL
+            .iter()
+            .map(|r| {
+                let read = |c: &Counters| c.refused[r.index()].load(Ordering::Relaxed);
+                (r.reason(), sum(&read))
+            })
+            .filter(|(_, n)| *n > 0)
+            .collect();
+        Self { values, refused }
+    }
+
+    /// One value by label; 0 when there is none of that name.
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.values.iter().find(|(label, _)| *label == counter.label()).map_or(0, |(_, n)| *n)
+    }
+
+    /// As one JSON object: counters, and `refused` by reason.
+    pub fn to_json(&self) -> serde_json::Value {
+        let mut object = serde_json::Map::new();
+        for (label, value) in &self.values {
+            object.insert((*label).into(), (*value).into());
+        }
+        let refused = self.refused.iter().map(|(r, n)| ((*r).into(), (*n).into())).collect();
+        object.insert("refused".into(), serde_json::Value::Object(refused));
+        object.into()
+    }
+}

@@ -1,0 +1,108 @@
+//! What all connections of a worker share: the ring, the recorder, settings, time.
+
+use std::sync::Arc;
+
+use super::{Settings, timers::Timers};
+use crate::{
+    capture::{BlockPool, Context, Identity, Stamp, Stream},
+    observe::{Counter, Counters},
+    ring::{Ring, Segment, Token},
+    sink::Batch,
+};
+
+/// The time of one loop turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic, for deadlines.
+    pub monotonic_ns: u64,
+    /// Wall clock, for records.
+    pub unix_ns: u64,
+}
+
+pub(super) struct Core<R: Ring> {
+    pub(super) ring: R,
+    pub(super) settings: Settings,
+    pub(super) recorder: Recorder,
+    pub(super) counters: Arc<Counters>,
+    pub(super) timers: Timers,
+    pub(super) now: Now,
+    pub(super) draining: bool,
+    /// Connections with an open record, each once.
+    pub(super) ageing: Vec<Token>,
+    /// Sides whose receive found no buffer.
+    pub(super) starved: Vec<Token>,
+    /// Connections that wait for the memory budget.
+    pub(super) over_budget: Vec<Token>,
+    /// Chunks of this turn that have not been handled: their buffers are about to be free.
+    pub(super) unhandled: usize,
+}
+
+impl<R: Ring> Core<R> {
+    /// True when so many provided buffers are kept by slow receivers that no more should be: copy and release.
+    pub(super) fn is_scarce(&self) -> bool {
+        let (free, all) = self.ring.free_buffers();
+        free + self.unhandled < all / 2
+    }
+}
+
+/// Finished records on their way out, and what they are made with.
+pub(super) struct Recorder {
+    pub(super) identity: Identity,
+    pub(super) pool: BlockPool,
+    pub(super) stamp: Stamp,
+    pub(super) batch: Batch,
+    /// Something waits for a record of the batch.
+    pub(super) urgent: bool,
+    pub(super) sequence: u64,
+    /// Bytes of records handed over and not yet back.
+    pub(super) unacknowledged_bytes: u64,
+    pub(super) unacknowledged_bytes_max: u64,
+}
+
+impl Recorder {
+    pub(super) fn is_over_budget(&self) -> bool {
+        self.unacknowledged_bytes > self.unacknowledged_bytes_max
+    }
+
+    /// Runs an encoder call of `stream`.
+    pub(super) fn on<T>(&mut self, call: impl FnOnce(&mut Context<'_>, &Stamp) -> T) -> T {
+        call(&mut Context { identity: &self.identity, pool: &mut self.pool }, &self.stamp)
+    }
+
+    pub(super) fn finish(
+        &mut self,
+        stream: &mut Stream,
+        owner: Token,
+        last: bool,
+        held: bool,
+        counters: &Counters,
+    ) {
+        self.sequence += 1;
+        let record = stream.finish(&self.identity, self.sequence, last, owner.to_bits(), held);
+        self.unacknowledged_bytes += record.bytes.len() as u64;
+        self.urgent |= held;
+        counters.add(Counter::Records, 1);
+        counters.add(Counter::RecordBytes, record.bytes.len() as u64);
+        self.batch.push(record);
+    }
+
+    /// A copy of `bytes` in a block of the pool.
+    pub(super) fn copy(&mut self, bytes: &[u8]) -> Segment {
+        let mut block = self.pool.take(bytes.len());
+        block.extend_from_slice(bytes);
+        Segment::owned(block)
+    }
+}
+
+/// Gives back what a segment holds.
+pub(super) fn discard<R: Ring>(ring: &mut R, pool: &mut BlockPool, segment: Segment) {
+    match segment {
+        Segment::Provided { buffer, .. } => ring.release(buffer),
+        Segment::Owned { bytes, .. } => pool.give(bytes),
+        Segment::Shared { bytes, .. } => {
+            if let Ok(bytes) = std::rc::Rc::try_unwrap(bytes) {
+                pool.give(bytes);
+            }
+        }
+    }
+}

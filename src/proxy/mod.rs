@@ -1,0 +1,33 @@
+//! The worker of `tapline capture`: client side, source side, what flows between them, and what is held.
+//!
+//! Does no I/O and reads no clock: it asks a [`crate::ring::Ring`] and is told the time. The same code runs on the real
+//! ring and on the simulated one.
+//!
+//! ```text
+//!  client ──recv──▶ intake ──record──▶ batch ──▶ sink
+//!                     │ safe: at once      │ durable
+//!                     ▼                    ▼
+//!                   out ◀── release ── held queue
+//!                     └─send─▶ source ──recv──▶ relay ──▶ client
+//! ```
+//!
+//! Invariants:
+//! - no byte of a held request is queued for the source before the record that contains it came back durable, and none
+//!   before all bytes of the connection that precede it;
+//! - bytes are forwarded as they came, in the order in which they came, or not at all;
+//! - a connection's descriptors are closed only when no operation is under way on them.
+
+mod connection;
+mod core;
+mod hold;
+mod intake;
+mod relay;
+mod settings;
+mod settle;
+mod slab;
+mod timers;
+mod worker;
+
+pub use settings::Settings;
+pub use self::core::Now;
+pub use worker::{Control, Parts, Worker};

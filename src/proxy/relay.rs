@@ -1,0 +1,180 @@
+//! Source bytes: passed to the client at once, recorded, and followed only to know which request they answer.
+
+use super::{
+    connection::{Connection, CoreParts, Phase, SOURCE, Upstream},
+    core::Core,
+    timers::Deadline,
+};
+use crate::{
+    capture::UndeliveredCause,
+    http::{self, Eof, ResponsePart},
+    observe::Counter,
+    ring::{Chunk, Errno, Ring, Segment},
+};
+
+impl Connection {
+    /// Bytes came from the source.
+    pub(super) fn source_data<R: Ring>(&mut self, core: &mut Core<R>, chunk: Chunk) {
+        if self.phase != Phase::Flowing || self.reset_after_flush {
+            core.ring.release(chunk.buffer);
+            return;
+        }
+        let (good, fault) = self.follow(core, chunk);
+        if good == 0 {
+            core.ring.release(chunk.buffer);
+        } else {
+            self.pass_back(core, chunk, good);
+        }
+        if let Some(fault) = fault {
+            self.source_nonsense(core, fault);
+        }
+    }
+
+    /// The source sent FIN.
+    pub(super) fn source_eof<R: Ring>(&mut self, core: &mut Core<R>) {
+        self.source.eof = true;
+        if !self.tunnel && self.response.eof() == Eof::Complete {
+            self.answered(core);
+        }
+        core.timers.set(Deadline::SourceClosed, self.token, core.now.monotonic_ns);
+    }
+
+    /// The connection to the source broke: the client gets what was received for it, then a reset.
+    pub(super) fn source_failed<R: Ring>(&mut self, core: &mut Core<R>, errno: Errno) {
+        if self.phase == Phase::Flowing && !self.reset_after_flush {
+            core.counters.add(Counter::SourceReset, 1);
+            self.drop_held(core, UndeliveredCause::SourceClosed, 0);
+            let text = format!("source: {errno}");
+            self.record_small(core, |stream, to, stamp| stream.exception(to, stamp, &text));
+            self.reset_after_flush = true;
+        }
+        self.close_side(core, SOURCE, true);
+    }
+
+    /// No address of the source could be connected to.
+    pub(super) fn source_unreachable<R: Ring>(&mut self, core: &mut Core<R>, errno: Errno) {
+        core.counters.add(Counter::SourceUnreachable, 1);
+        let never_sent = self.pipeline.len() as u32;
+        self.drop_held(core, UndeliveredCause::SourceUnreachable, never_sent);
+        let text = format!("source: {errno}");
+        self.record_small(core, |stream, to, stamp| stream.exception(to, stamp, &text));
+        let answer = http::bad_gateway(&core.settings.source_name, &errno.to_string());
+        self.answer(core, answer);
+    }
+
+    /// Follows the framing; returns how many bytes make sense and, if not all do, why.
+    fn follow<R: Ring>(&mut self, core: &mut Core<R>, chunk: Chunk) -> (usize, Option<&'static str>) {
+        let len = chunk.len as usize;
+        let limits = core.settings.limits;
+        let mut at = 0;
+        while at < len && !self.tunnel {
+            let Some(request) = self.pipeline.front().copied() else {
+                return (at, Some("bytes that answer no request"));
+            };
+            let bytes = &core.ring.bytes(chunk)[at..];
+            let piece = match self.response.next(&limits, request, bytes) {
+                Ok(piece) => piece,
+                Err(malformed) => return (at, Some(malformed.reason())),
+            };
+            let mut interim = false;
+            if let ResponsePart::Head(head) = &piece.what {
+                interim = head.interim;
+                if head.upgraded {
+                    if !self.upgrade_asked || self.pipeline.len() != 1 {
+                        return (at, Some("101 without an upgrade asked for"));
+                    }
+                    self.tunnel = true;
+                }
+            }
+            at += piece.len;
+            self.answer_began = !piece.end;
+            if piece.end && !interim {
+                self.answered(core);
+            }
+        }
+        (len, None)
+    }
+
+    fn answered<R: Ring>(&mut self, core: &mut Core<R>) {
+        core.counters.add(Counter::Responses, 1);
+        self.pipeline.pop_front();
+        self.answer_began = false;
+    }
+
+    fn pass_back<R: Ring>(&mut self, core: &mut Core<R>, chunk: Chunk, len: usize) {
+        core.counters.add(Counter::ToClients, len as u64);
+        let scarce = core.is_scarce();
+        let mut parts = CoreParts::of(core);
+        let ring = parts.ring;
+        let bytes = &ring.bytes(chunk)[..len];
+        if self.capturing {
+            self.record(&mut parts, SOURCE, bytes, false);
+        } else {
+            self.gap.1 += len as u64;
+            parts.counters.add(Counter::UncapturedBytes, len as u64);
+        }
+        if scarce {
+            parts.counters.add(Counter::Copied, 1);
+            let copy = parts.recorder.copy(bytes);
+            self.client.out.push(copy);
+            core.ring.release(chunk.buffer);
+            return;
+        }
+        let segment = Segment::Provided { buffer: chunk.buffer, offset: 0, len: len as u32 };
+        self.client.out.push(segment);
+    }
+
+    /// What the source sent cannot be an answer. 502 if the client has nothing of it yet, else both sides are cut.
+    fn source_nonsense<R: Ring>(&mut self, core: &mut Core<R>, fault: &'static str) {
+        core.counters.add(Counter::SourceFraming, 1);
+        self.drop_held(core, UndeliveredCause::SourceClosed, 0);
+        let text = format!("source framing: {fault}");
+        self.record_small(core, |stream, to, stamp| stream.exception(to, stamp, &text));
+        if self.answer_began || self.pipeline.is_empty() {
+            self.end_stream(core);
+            self.reset_after_flush = true;
+            self.close_side(core, SOURCE, true);
+            return;
+        }
+        let why = format!("the source answered nonsense: {fault}");
+        let answer = http::bad_gateway(&core.settings.source_name, &why);
+        self.answer(core, answer);
+    }
+
+    /// A connect ended.
+    pub(super) fn source_connected<R: Ring>(&mut self, core: &mut Core<R>, result: Result<(), Errno>) {
+        self.source.connecting = false;
+        let Upstream::Connecting(attempt) = self.upstream else { return };
+        if self.phase != Phase::Flowing {
+            return;
+        }
+        match result {
+            Ok(()) => self.upstream = Upstream::Connected,
+            Err(errno) => {
+                if let Some(fd) = self.source.fd.take() {
+                    core.ring.close(fd, false);
+                }
+                self.connect_source(core, attempt + 1, errno);
+            }
+        }
+    }
+
+    /// Connects to the address of this number, or gives up with the reason of the last attempt.
+    pub(super) fn connect_source<R: Ring>(&mut self, core: &mut Core<R>, attempt: usize, last: Errno) {
+        let Some(address) = core.settings.source_addresses.get(attempt).copied() else {
+            self.source_unreachable(core, last);
+            return;
+        };
+        match core.ring.open(&address) {
+            Ok(fd) => {
+                self.source.fd = Some(fd);
+                self.source.connecting = true;
+                self.upstream = Upstream::Connecting(attempt);
+                let token = self.source_token();
+                core.ring.connect(token, fd, &address);
+                core.timers.set(Deadline::Connect, token, core.now.monotonic_ns);
+            }
+            Err(errno) => self.source_unreachable(core, errno),
+        }
+    }
+}

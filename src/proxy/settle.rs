@@ -1,0 +1,207 @@
+//! The end of a turn for one connection: what can be sent is sent, what can be read is read, what is over is closed.
+//!
+//! Events only change state; this is the one place that turns state into operations, so that everything queued in a
+//! turn goes out in one gathered send.
+
+use super::{
+    connection::{CLIENT, Connection, Phase, Receiving, SOURCE, Upstream},
+    core::Core,
+};
+use crate::{
+    config::limits,
+    http,
+    observe::Counter,
+    ring::{Errno, Ring, Token},
+};
+
+impl Connection {
+    /// Brings the connection to rest. True when it is over and can be removed.
+    pub(super) fn settle<R: Ring>(&mut self, core: &mut Core<R>) -> bool {
+        if self.phase == Phase::Flowing {
+            self.settle_flow(core);
+        }
+        if self.phase == Phase::Answered {
+            self.settle_answered(core);
+        }
+        if self.phase != Phase::Closing {
+            self.settle_sends(core);
+            self.settle_receives(core);
+            self.settle_age(core);
+        }
+        self.settle_closing(core)
+    }
+
+    fn settle_flow<R: Ring>(&mut self, core: &mut Core<R>) {
+        self.finish_held(core);
+        if self.reset_after_flush {
+            if self.client.is_flushed() {
+                self.close(core, true, true);
+            }
+            return;
+        }
+        if let Some(refusal) = self.refused {
+            // Earlier requests of the connection get their answers first.
+            if self.pipeline.is_empty() && self.hold.is_empty() && self.source.is_flushed() {
+                self.answer(core, http::refusal(refusal.status(), refusal.reason()));
+                return;
+            }
+        }
+        if self.upstream == Upstream::None && self.has_bytes && self.refused.is_none() {
+            self.connect_source(core, 0, Errno(libc::ECONNREFUSED));
+            if self.phase != Phase::Flowing {
+                return;
+            }
+        }
+        self.pass_on_fin(core);
+        let both_done = self.client.eof
+            && (self.source.shut || self.upstream == Upstream::None)
+            && (self.source.eof || self.upstream == Upstream::None)
+            && self.client.is_flushed();
+        if both_done || (core.draining && self.is_idle()) {
+            self.close(core, false, false);
+        }
+    }
+
+    /// A record with held bytes goes to the sink when its request is complete or when nothing else is on its way:
+    /// large bodies gather into large records while earlier ones are being made durable.
+    fn finish_held<R: Ring>(&mut self, core: &mut Core<R>) {
+        let open = self.stream.finished() + 1;
+        if self.stream.is_open()
+            && self.hold.waits_for(open)
+            && (self.arriving.is_none() || self.hold.records_under_way() == 0)
+        {
+            self.finish_record(&mut core.recorder, &core.counters, false);
+        }
+    }
+
+    /// Half-closes travel in order: behind everything that was sent before them.
+    fn pass_on_fin<R: Ring>(&mut self, core: &mut Core<R>) {
+        if self.client.eof
+            && !self.source.shut
+            && self.upstream == Upstream::Connected
+            && self.hold.is_empty()
+            && self.source.is_flushed()
+        {
+            self.source.shut = true;
+            self.source.fd.into_iter().for_each(|fd| core.ring.shutdown_write(fd));
+        }
+        if self.source.eof && !self.client.shut && self.client.is_flushed() {
+            self.client.shut = true;
+            self.client.fd.into_iter().for_each(|fd| core.ring.shutdown_write(fd));
+        }
+    }
+
+    fn settle_answered<R: Ring>(&mut self, core: &mut Core<R>) {
+        if !self.client.is_flushed() {
+            return;
+        }
+        if self.client.eof {
+            self.close(core, false, false);
+        } else if !self.client.shut {
+            self.client.shut = true;
+            self.client.fd.into_iter().for_each(|fd| core.ring.shutdown_write(fd));
+        }
+    }
+
+    fn settle_sends<R: Ring>(&mut self, core: &mut Core<R>) {
+        let tokens = [self.token, self.source_token()];
+        let connected = self.upstream == Upstream::Connected;
+        for (side, token) in [&mut self.client, &mut self.source].into_iter().zip(tokens) {
+            let ready = token.side() == CLIENT || connected;
+            let Some(fd) = side.fd else { continue };
+            if ready && side.sending == 0 && side.closing.is_none() && !side.out.is_empty() {
+                side.sending = side.out.bytes();
+                core.ring.send(token, fd, &mut side.out);
+            }
+        }
+    }
+
+    fn settle_receives<R: Ring>(&mut self, core: &mut Core<R>) {
+        let open = self.phase == Phase::Answered
+            || (self.refused.is_none() && !self.reset_after_flush && self.has_room(core));
+        let token = self.token;
+        settle_receive(core, &mut self.client, token, open);
+        let token = self.source_token();
+        let connected = self.upstream == Upstream::Connected;
+        let open = connected && below(self.client.backlog(), self.source.receiving);
+        settle_receive(core, &mut self.source, token, open);
+    }
+
+    /// Whether more may be read from the client.
+    fn has_room<R: Ring>(&mut self, core: &mut Core<R>) -> bool {
+        if !self.hold.is_empty() && core.recorder.is_over_budget() {
+            core.counters.add(Counter::BudgetPauses, 1);
+            core.over_budget.push(self.token);
+            return false;
+        }
+        let window = match self.client.receiving {
+            Receiving::On => limits::HOLD_WINDOW_BYTES,
+            _ => limits::HOLD_WINDOW_BYTES / 2,
+        };
+        self.pipeline.len() < limits::PIPELINE_DEPTH_MAX
+            && self.hold.bytes() < window
+            && below(self.source.backlog(), self.client.receiving)
+    }
+
+    /// Open records are on a list, so that none stays open for longer than the flush age.
+    fn settle_age<R: Ring>(&mut self, core: &mut Core<R>) {
+        if self.stream.is_open() && !self.ageing {
+            self.ageing = true;
+            self.opened_ns = core.now.monotonic_ns;
+            core.ageing.push(self.token);
+        }
+    }
+
+    fn settle_closing<R: Ring>(&mut self, core: &mut Core<R>) -> bool {
+        for side in [&mut self.client, &mut self.source] {
+            if let (Some(fd), Some(reset)) = (side.fd, side.closing)
+                && side.is_still()
+            {
+                core.ring.close(fd, reset);
+                side.fd = None;
+                side.receiving = Receiving::Off;
+            }
+        }
+        self.phase == Phase::Closing && self.client.fd.is_none() && self.source.fd.is_none()
+    }
+}
+
+/// Above the high mark reading stops, below the low mark it goes on.
+fn below(backlog: u64, receiving: Receiving) -> bool {
+    match receiving {
+        Receiving::On => backlog < limits::QUEUE_HIGH_BYTES,
+        _ => backlog <= limits::QUEUE_LOW_BYTES,
+    }
+}
+
+fn settle_receive<R: Ring>(
+    core: &mut Core<R>,
+    side: &mut super::connection::Side,
+    token: Token,
+    open: bool,
+) {
+    let Some(fd) = side.fd else { return };
+    if side.closing.is_some() || side.connecting {
+        return;
+    }
+    let open = open && !side.eof;
+    match (side.receiving, open) {
+        (Receiving::Off, true) => {
+            side.receiving = Receiving::On;
+            core.ring.receive(token, fd);
+        }
+        (Receiving::On, false) => {
+            side.receiving = Receiving::Stopping;
+            core.ring.stop_receiving(token);
+        }
+        (Receiving::Off, false) if !side.watching && !side.shut => {
+            // A reset must be noticed while nothing is read: what is held must then not be sent.
+            side.watching = true;
+            core.ring.watch_hangup(token, fd);
+        }
+        _ => {}
+    }
+}
+
+/// For readers of tokens: the source's side.
+const _: () = assert!(SOURCE == 1 && CLIENT == 0);

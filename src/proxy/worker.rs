@@ -1,0 +1,495 @@
+//! The loop: completions in, operations out, batches to the sink.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use super::{
+    Settings,
+    connection::{CLIENT, Connection, Receiving, SOURCE},
+    core::{Core, Now, Recorder},
+    slab::Slab,
+    timers::{Deadline, Timers},
+};
+use crate::{
+    capture::{BlockPool, ConnectionId, Identity, Stamp, UndeliveredCause},
+    config::limits,
+    observe::{Counter, Counters},
+    ring::{Completion, Errno, Fd, ReceiveEnd, Ring, Token},
+    sink::{Batch, Bell, WorkerEnd},
+};
+
+/// What other threads may tell a worker; they ring its bell afterwards.
+#[derive(Debug, Default)]
+pub struct Control {
+    draining: AtomicBool,
+}
+
+impl Control {
+    /// Stop accepting, finish what is in flight, end.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+}
+
+/// One worker: a ring, a listener, their connections.
+pub struct Worker<R: Ring> {
+    core: Core<R>,
+    connections: Slab<Connection>,
+    dirty: Vec<u32>,
+    completions: Vec<Completion>,
+    listener: Option<Fd>,
+    /// When accepting goes on after it had to pause.
+    accept_again_ns: Option<u64>,
+    control: Arc<Control>,
+    bell: Arc<Bell>,
+    sink: Option<WorkerEnd>,
+    unpublished: Option<Batch>,
+    unpublished_urgent: bool,
+    serial: u32,
+    next_age_scan_ns: u64,
+    drain_deadline_ns: u64,
+}
+
+/// What a worker is made of.
+pub struct Parts<R: Ring> {
+    /// Its ring, enabled on this thread.
+    pub ring: R,
+    /// The listening socket; the worker closes it when it drains.
+    pub listener: Fd,
+    /// What to do.
+    pub settings: Settings,
+    /// Its name in records.
+    pub identity: Identity,
+    /// Where it counts.
+    pub counters: Arc<Counters>,
+    /// What it is told.
+    pub control: Arc<Control>,
+    /// What wakes it.
+    pub bell: Arc<Bell>,
+    /// The way to the sink; `None` when nothing is captured.
+    pub sink: Option<WorkerEnd>,
+}
+
+impl<R: Ring> Worker<R> {
+    /// A worker that accepts from its first turn on.
+    pub fn new(parts: Parts<R>, now: Now) -> Self {
+        let Parts { mut ring, listener, settings, identity, counters, control, bell, sink } = parts;
+        ring.wake_on(Fd(std::os::fd::AsRawFd::as_raw_fd(bell.event())));
+        ring.accept(listener);
+        let recorder = Recorder {
+            identity,
+            pool: BlockPool::default(),
+            stamp: Stamp::new(now.unix_ns),
+            batch: Vec::new(),
+            urgent: false,
+            sequence: 0,
+            unacknowledged_bytes: 0,
+            unacknowledged_bytes_max: settings.unacknowledged_bytes_max,
+        };
+        let core = Core {
+            ring,
+            settings,
+            recorder,
+            counters,
+            timers: Timers::default(),
+            now,
+            draining: false,
+            ageing: Vec::new(),
+            starved: Vec::new(),
+            over_budget: Vec::new(),
+            unhandled: 0,
+        };
+        Self {
+            core,
+            connections: Slab::new(),
+            dirty: Vec::new(),
+            completions: Vec::new(),
+            listener: Some(listener),
+            accept_again_ns: None,
+            control,
+            bell,
+            sink,
+            unpublished: None,
+            unpublished_urgent: false,
+            serial: 0,
+            next_age_scan_ns: 0,
+            drain_deadline_ns: u64::MAX,
+        }
+    }
+
+    /// Turns until drained.
+    pub fn run(&mut self, clock: impl Fn() -> Now) -> io::Result<()> {
+        while !self.turn(&clock)? {}
+        Ok(())
+    }
+
+    /// One loop turn; true when the worker is done.
+    pub fn turn(&mut self, clock: impl Fn() -> Now) -> io::Result<bool> {
+        let timeout = self.timeout();
+        self.core.ring.wait(timeout, &mut self.completions)?;
+        self.bell.unpark();
+        self.core.now = clock();
+        self.core.recorder.stamp = Stamp::new(self.core.now.unix_ns);
+        self.take_returned();
+        let mut completions = std::mem::take(&mut self.completions);
+        let is_chunk = |completion: &&Completion| matches!(completion, Completion::Received(..));
+        self.core.unhandled = completions.iter().filter(is_chunk).count();
+        completions.drain(..).for_each(|completion| self.handle(completion));
+        self.completions = completions;
+        self.check_control();
+        self.check_timers();
+        self.settle();
+        self.check_age();
+        self.publish();
+        while let Some(block) = self.core.ring.reclaim() {
+            self.core.recorder.pool.give(block);
+        }
+        Ok(self.is_done())
+    }
+
+    /// How long to wait; announces sleep to the sink.
+    fn timeout(&mut self) -> Option<Duration> {
+        self.bell.park();
+        let told = self.control.draining.load(Ordering::Acquire) && !self.core.draining;
+        let quiet = self.sink.as_ref().is_none_or(WorkerEnd::is_quiet);
+        if told || !quiet || self.unpublished.is_some() {
+            self.bell.unpark();
+            // An unpublished batch waits for the sink to empty its queue: look again soon, but do not spin.
+            let full = self.unpublished.is_some() && quiet && !told;
+            return Some(if full { Duration::from_millis(1) } else { Duration::ZERO });
+        }
+        let age_scan = (!self.core.ageing.is_empty()).then_some(self.next_age_scan_ns);
+        let drain = self.core.draining.then_some(self.drain_deadline_ns);
+        let due = [self.core.timers.next(), age_scan, self.accept_again_ns, drain];
+        let due = due.into_iter().flatten().min()?;
+        Some(Duration::from_nanos(due.saturating_sub(self.core.now.monotonic_ns)))
+    }
+
+    fn handle(&mut self, completion: Completion) {
+        match completion {
+            Completion::Accepted(fd) => self.accepted(fd),
+            Completion::AcceptEnded(errno) => self.accept_ended(errno),
+            Completion::Woken => self.bell.hush(),
+            Completion::Received(token, chunk) => {
+                self.core.unhandled -= 1;
+                let Some((connection, core)) = self.find(token) else {
+                    self.core.ring.release(chunk.buffer);
+                    return;
+                };
+                match token.side() {
+                    CLIENT => connection.client_data(core, chunk),
+                    _ => connection.source_data(core, chunk),
+                }
+            }
+            Completion::ReceiveEnded(token, end) => {
+                if let Some((connection, core)) = self.find(token) {
+                    receive_ended(connection, core, token, end);
+                }
+            }
+            Completion::Sent(token, _) => {
+                if let Some((connection, _)) = self.find(token) {
+                    connection.side(token.side()).sending = 0;
+                }
+            }
+            Completion::SendFailed(token, errno) => {
+                if let Some((connection, core)) = self.find(token) {
+                    connection.side(token.side()).sending = 0;
+                    failed(connection, core, token, errno);
+                }
+            }
+            Completion::Connected(token, result) => {
+                if let Some((connection, core)) = self.find(token) {
+                    connection.source_connected(core, result);
+                }
+            }
+            Completion::HungUp(token, gone) => {
+                if let Some((connection, core)) = self.find(token) {
+                    hung_up(connection, core, token, gone);
+                }
+            }
+        }
+    }
+
+    /// The connection a token names, marked to be settled at the end of the turn.
+    fn find(&mut self, token: Token) -> Option<(&mut Connection, &mut Core<R>)> {
+        let connection = self.connections.get(token.index(), token.generation())?;
+        if !connection.dirty {
+            connection.dirty = true;
+            self.dirty.push(token.index());
+        }
+        Some((connection, &mut self.core))
+    }
+
+    fn accepted(&mut self, fd: Fd) {
+        self.core.counters.add(Counter::Accepted, 1);
+        self.serial = self.serial.wrapping_add(1);
+        let identity = &self.core.recorder.identity;
+        let id = ConnectionId::new(identity, self.serial, self.core.now.unix_ns);
+        let index = self.connections.insert(|index, generation| {
+            Connection::new(Token::new(index, generation, CLIENT), fd, id)
+        });
+        let connection = self.connections.at(index).expect("invariant: just inserted");
+        connection.dirty = true;
+        self.dirty.push(index);
+    }
+
+    fn accept_ended(&mut self, errno: Errno) {
+        let Some(listener) = self.listener else { return };
+        if self.core.draining {
+            self.core.ring.close(listener, false);
+            self.listener = None;
+            return;
+        }
+        match errno.0 {
+            libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => {
+                self.core.counters.add(Counter::AcceptPaused, 1);
+                let pause = limits::ACCEPT_PAUSE.as_nanos() as u64;
+                self.accept_again_ns = Some(self.core.now.monotonic_ns + pause);
+            }
+            _ => self.core.ring.accept(listener),
+        }
+    }
+
+    /// Records that came back: their memory is what may be sent now, or is used again.
+    fn take_returned(&mut self) {
+        let was_over = self.core.recorder.is_over_budget();
+        while let Some(batch) = self.sink.as_ref().and_then(WorkerEnd::returned) {
+            for record in batch {
+                let bytes = record.bytes.len() as u64;
+                self.core.recorder.unacknowledged_bytes -= bytes;
+                self.core.counters.add(Counter::RecordsReturned, 1);
+                let mut memory = Some(record.bytes);
+                if record.held
+                    && let Some((connection, _)) = self.find(Token::from_bits(record.owner))
+                {
+                    let block = memory.take().expect("invariant: just set");
+                    memory = connection.hold.durable(record.number, block, &mut connection.source.out);
+                }
+                if let Some(memory) = memory {
+                    self.core.recorder.pool.give(memory);
+                }
+            }
+        }
+        if was_over && !self.core.recorder.is_over_budget() {
+            for token in std::mem::take(&mut self.core.over_budget) {
+                let _ = self.find(token);
+            }
+        }
+    }
+
+    fn check_control(&mut self) {
+        if self.core.draining || !self.control.draining.load(Ordering::Acquire) {
+            return;
+        }
+        self.core.draining = true;
+        let timeout = self.core.settings.drain_timeout.as_nanos() as u64;
+        self.drain_deadline_ns = self.core.now.monotonic_ns + timeout;
+        if let Some(listener) = self.listener {
+            if self.accept_again_ns.take().is_some() {
+                self.core.ring.close(listener, false);
+                self.listener = None;
+            } else {
+                self.core.ring.stop_accepting(listener);
+            }
+        }
+        self.touch_all();
+    }
+
+    fn touch_all(&mut self) {
+        for index in self.connections.indexes() {
+            if let Some(token) = self.connections.at(index).map(|connection| connection.token) {
+                let _ = self.find(token);
+            }
+        }
+    }
+
+    fn check_timers(&mut self) {
+        let now = self.core.now.monotonic_ns;
+        if self.accept_again_ns.is_some_and(|due| due <= now) {
+            self.accept_again_ns = None;
+            self.listener.into_iter().for_each(|listener| self.core.ring.accept(listener));
+        }
+        while let Some((kind, token)) = self.core.timers.pop(now) {
+            let Some((connection, core)) = self.find(token) else { continue };
+            match kind {
+                Deadline::Connect => {
+                    if connection.source.connecting
+                        && let Some(fd) = connection.source.fd
+                    {
+                        core.ring.cancel_all(fd);
+                    }
+                }
+                Deadline::SourceClosed if !connection.client.is_flushed() => {
+                    core.timers.set(kind, token, now);
+                }
+                Deadline::Linger | Deadline::SourceClosed => connection.close(core, false, false),
+            }
+        }
+        if self.core.draining && now >= self.drain_deadline_ns {
+            self.drain_deadline_ns = now + limits::FLUSH_TIMEOUT.as_nanos() as u64;
+            self.cut_all();
+        }
+    }
+
+    /// The drain time is over.
+    fn cut_all(&mut self) {
+        if self.connections.len() == 0 {
+            // Only records are outstanding: the sink did not return them in time.
+            self.core.recorder.unacknowledged_bytes = 0;
+            return;
+        }
+        for index in self.connections.indexes() {
+            let Some(connection) = self.connections.at(index) else { continue };
+            self.core.counters.add(Counter::DrainCut, 1);
+            connection.drop_held(&mut self.core, UndeliveredCause::Stopped, 0);
+            connection.close(&mut self.core, true, true);
+            if !connection.dirty {
+                connection.dirty = true;
+                self.dirty.push(index);
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        let starved = std::mem::take(&mut self.core.starved);
+        if !starved.is_empty() {
+            // What slow receivers keep is below one half (see `is_scarce`), so this comes about.
+            let (free, all) = self.core.ring.free_buffers();
+            for token in starved {
+                if free < all / 4 {
+                    self.core.starved.push(token);
+                } else if let Some((connection, _)) = self.find(token) {
+                    connection.side(token.side()).receiving = Receiving::Off;
+                }
+            }
+        }
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for index in dirty.drain(..) {
+            let Some(connection) = self.connections.at(index) else { continue };
+            connection.dirty = false;
+            if connection.settle(&mut self.core) {
+                self.core.counters.add(Counter::Closed, 1);
+                if !connection.has_bytes {
+                    self.core.counters.add(Counter::Empty, 1);
+                }
+                self.connections.remove(index);
+            }
+        }
+        self.dirty = dirty;
+    }
+
+    /// Finishes the records that have been open for as long as they may.
+    fn check_age(&mut self) {
+        let now = self.core.now.monotonic_ns;
+        if self.core.ageing.is_empty() || now < self.next_age_scan_ns {
+            return;
+        }
+        let age_ns = self.core.settings.flush_age.as_nanos() as u64;
+        let period_ns = (age_ns / AGE_SCANS).max(1_000_000);
+        self.next_age_scan_ns = now + period_ns;
+        let mut ageing = std::mem::take(&mut self.core.ageing);
+        ageing.retain(|token| {
+            let Some(connection) = self.connections.get(token.index(), token.generation()) else {
+                return false;
+            };
+            if connection.stream.is_open() {
+                // One scan early rather than one late.
+                if now + period_ns < connection.opened_ns + age_ns {
+                    return true;
+                }
+                connection.finish_record(&mut self.core.recorder, &self.core.counters, false);
+                connection.stream.forget_size();
+            }
+            connection.ageing = false;
+            false
+        });
+        self.core.ageing.append(&mut ageing);
+    }
+
+    fn publish(&mut self) {
+        let recorder = &mut self.core.recorder;
+        let Some(sink) = &self.sink else { return };
+        if self.unpublished.is_none() && recorder.batch.is_empty() {
+            return;
+        }
+        let mut batch = self.unpublished.take().unwrap_or_default();
+        batch.append(&mut recorder.batch);
+        self.unpublished_urgent |= std::mem::take(&mut recorder.urgent);
+        match sink.publish(batch, self.unpublished_urgent) {
+            Ok(()) => self.unpublished_urgent = false,
+            Err(batch) => self.unpublished = Some(batch),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.core.draining
+            && self.listener.is_none()
+            && self.connections.len() == 0
+            && self.unpublished.is_none()
+            && (self.sink.is_none() || self.core.recorder.unacknowledged_bytes == 0)
+    }
+}
+
+/// Open records are looked through this many times per flush age.
+const AGE_SCANS: u64 = 8;
+
+fn receive_ended<R: Ring>(
+    connection: &mut Connection,
+    core: &mut Core<R>,
+    token: Token,
+    end: ReceiveEnd,
+) {
+    let side = connection.side(token.side());
+    side.receiving = Receiving::Off;
+    match end {
+        ReceiveEnd::Eof if token.side() == SOURCE => connection.source_eof(core),
+        ReceiveEnd::Eof => connection.client_eof(),
+        ReceiveEnd::NoBuffers => {
+            core.counters.add(Counter::NoBuffers, 1);
+            side.receiving = Receiving::Starved;
+            core.starved.push(token);
+        }
+        ReceiveEnd::Cancelled | ReceiveEnd::Rearm => {}
+        ReceiveEnd::Failed(errno) => failed(connection, core, token, errno),
+    }
+}
+
+fn failed<R: Ring>(connection: &mut Connection, core: &mut Core<R>, token: Token, errno: Errno) {
+    if connection.side(token.side()).closing.is_some() {
+        return;
+    }
+    match token.side() {
+        CLIENT => connection.client_failed(core, errno),
+        // A send that fails because the source closed early does not make its answer worthless: what it still
+        // sends is read first, and its end tells what happened.
+        _ if errno.0 == libc::EPIPE && !connection.source.eof => {}
+        _ => connection.source_failed(core, errno),
+    }
+}
+
+fn hung_up<R: Ring>(connection: &mut Connection, core: &mut Core<R>, token: Token, gone: bool) {
+    let side = connection.side(token.side());
+    side.watching = false;
+    if !gone || side.closing.is_some() {
+        return;
+    }
+    if token.side() == CLIENT && !side.shut {
+        // Without a FIN of ours a full hang-up can only be a reset.
+        connection.client_failed(core, Errno(libc::ECONNRESET));
+        return;
+    }
+    // What the peer sent before it went is read, whatever the marks say; the end of it follows.
+    if side.receiving == Receiving::Off
+        && !side.eof
+        && let Some(fd) = side.fd
+    {
+        side.receiving = Receiving::On;
+        core.ring.receive(token, fd);
+    }
+}

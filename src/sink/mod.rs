@@ -1,0 +1,8 @@
+//! The sink thread: takes finished records from the workers and makes them durable, in the capture log or in Kafka.
+//!
+//! It knows records, not connections, and nothing of HTTP. A record goes back to its worker when it is done with: a
+//! held one only when it is durable, any other one when the sink no longer needs its memory.
+
+mod link;
+
+pub use link::{Batch, Bell, SinkEnd, WorkerEnd, link};

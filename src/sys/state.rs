@@ -1,0 +1,85 @@
+//! The state directory: who may read it, and the node's name that is kept in it.
+
+use std::{
+    fs::{self, DirBuilder, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::Path,
+};
+
+use uuid::Uuid;
+
+/// Creates the directory if need be (mode 0700) and checks that it is ours alone to write.
+pub fn prepare(dir: &Path) -> Result<(), String> {
+    let name = dir.display();
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| {
+        format!("cannot create the state directory {name}: {error}. Name another with --state-dir, or create it and give it to this user")
+    })?;
+    let meta = fs::metadata(dir).map_err(|error| {
+        format!("cannot read the state directory {name}: {error}. Give it to this user: chown")
+    })?;
+    let user = rustix::process::geteuid().as_raw();
+    if meta.uid() != user {
+        return Err(format!(
+            "the state directory {name} belongs to user {}, not to user {user} who runs tapline. Run: chown -R {user} {name}",
+            meta.uid()
+        ));
+    }
+    if meta.mode() & 0o022 != 0 {
+        return Err(format!(
+            "the state directory {name} can be written by others (mode {:o}). Run: chmod 0700 {name}",
+            meta.mode() & 0o7777
+        ));
+    }
+    fs::read_dir(dir).map(drop).map_err(|error| {
+        format!("cannot read the state directory {name}: {error}. Run: chmod 0700 {name}")
+    })
+}
+
+/// The node's name: a UUID, made once and kept in `node-id`.
+pub fn node_id(dir: &Path) -> Result<String, String> {
+    let path = dir.join("node-id");
+    match fs::read_to_string(&path) {
+        Ok(text) => Uuid::parse_str(text.trim()).map(|id| id.to_string()).map_err(|_| {
+            format!("{} does not hold a UUID. Remove it and a new one is made", path.display())
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let id = Uuid::new_v4().to_string();
+            write_new(&path, &id)
+                .map(|()| id)
+                .map_err(|error| format!("cannot write {}: {error}", path.display()))
+        }
+        Err(error) => Err(format!("cannot read {}: {error}", path.display())),
+    }
+}
+
+fn write_new(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    writeln!(file, "{text}")?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_node_keeps_its_name() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let state = dir.path().join("state");
+        prepare(&state).expect("made");
+        let first = node_id(&state).expect("named");
+        assert_eq!(node_id(&state), Ok(first));
+        fs::write(state.join("node-id"), "nonsense").expect("written");
+        assert!(node_id(&state).is_err_and(|error| error.contains("UUID")));
+    }
+
+    #[test]
+    fn a_directory_that_others_can_write_is_refused() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).expect("chmod");
+        assert!(prepare(dir.path()).is_err_and(|error| error.contains("chmod 0700")));
+    }
+}
