@@ -22,7 +22,7 @@ pub(super) fn stop_at<const LOW: u8>(bytes: &[u8], from: usize) -> Option<usize>
         // Both subtractions borrow into a higher byte only above a byte that truly matches, so the
         // lowest flag, which is the first byte in memory order, is always exact.
         let word = u64::from_le_bytes(*word);
-        let below = word.wrapping_sub(ONES * LOW as u64) & !word;
+        let below = word.wrapping_sub(ONES * u64::from(LOW)) & !word;
         let delete = word ^ (ONES * 0x7f);
         let delete = delete.wrapping_sub(ONES) & !delete;
         let flags = (below | delete) & (ONES * 0x80);

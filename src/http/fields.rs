@@ -134,10 +134,11 @@ impl Fields {
                 }
                 self.mark(HOST);
             }
-            (6, b'e') if name.eq_ignore_ascii_case(b"expect") => {
-                if trim(value).eq_ignore_ascii_case(b"100-continue") {
-                    self.mark(EXPECT_CONTINUE);
-                }
+            (6, b'e')
+                if name.eq_ignore_ascii_case(b"expect")
+                    && trim(value).eq_ignore_ascii_case(b"100-continue") =>
+            {
+                self.mark(EXPECT_CONTINUE);
             }
             (7, b'u') if name.eq_ignore_ascii_case(b"upgrade") => self.mark(UPGRADE),
             (13, b'x') if name.eq_ignore_ascii_case(b"x-http-method") => {
@@ -237,7 +238,7 @@ fn content_length(value: &[u8]) -> Result<u64, Refusal> {
         let tenfold = length.checked_mul(10).and_then(|n| n.checked_add(u64::from(digit - b'0')));
         // Java counts in signed longs.
         length = tenfold
-            .filter(|&length| length <= i64::MAX as u64)
+            .filter(|&length| i64::try_from(length).is_ok())
             .ok_or(Refusal::ContentLengthOverflow)?;
     }
     Ok(length)

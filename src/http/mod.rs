@@ -31,7 +31,7 @@ pub use request_line::{Method, Version};
 pub use response::{Answering, Eof, ResponseFraming, ResponseHead, ResponsePart, ResponsePiece};
 pub use safety::is_read_only_post;
 
-/// The bounds of one message's framing. They are wider than those of Elasticsearch and OpenSearch
+/// The bounds of one message's framing. They are wider than those of Elasticsearch and `OpenSearch`
 /// (4 KiB line, 8 to 16 KiB head), so that no client that works today is turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {

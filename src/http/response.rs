@@ -208,3 +208,18 @@ fn response_head(
 }
 
 const SWITCHING_PROTOCOLS: u16 = 101;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_complete_head_holds_no_memory() {
+        let limits = Limits::default();
+        let mut framing = ResponseFraming::new();
+        framing.next(&limits, Answering::Other, b"HTTP/1.1 200 OK\r\nContent-").unwrap();
+        assert!(!framing.head.kept().is_empty());
+        framing.next(&limits, Answering::Other, b"Length: 9\r\n\r\n").unwrap();
+        assert!(framing.head.kept().is_empty());
+    }
+}

@@ -1,8 +1,10 @@
-//! The POST endpoints that only read, of Elasticsearch 6 to 8 and OpenSearch 1 to 3.
+//! The POST endpoints that only read, of Elasticsearch 6 to 8 and `OpenSearch` 1 to 3.
 //!
 //! Owns the table by which a POST may go to the source before its record is durable. Matches the
 //! path as it was sent: nothing is decoded or tidied. Never says yes to what it does not know: a
 //! wrong no costs latency, a wrong yes costs durability.
+
+use Part::{At, Id, Index, Type};
 
 /// Is a POST to this target (origin-form) certain to change no document?
 pub fn is_read_only_post(target: &[u8]) -> bool {
@@ -20,18 +22,16 @@ pub fn is_read_only_post(target: &[u8]) -> bool {
 }
 
 /// Fixed segments first: they tell most endpoints apart and cost one comparison each.
-fn fits(endpoint: &[&str], segments: &[&[u8]]) -> bool {
+fn fits(endpoint: &[Part], segments: &[&[u8]]) -> bool {
     let pairs = || endpoint.iter().zip(segments);
-    pairs().all(|(expected, segment)| is_name(expected) || expected.as_bytes() == *segment)
-        && pairs().all(|(expected, segment)| match *expected {
-            INDEX => *segment == b"_all" || is_plain_name(segment),
-            TYPE | ID => is_plain_name(segment),
-            _ => true,
-        })
-}
-
-fn is_name(expected: &str) -> bool {
-    matches!(expected, INDEX | TYPE | ID)
+    pairs().all(|(part, segment)| match part {
+        At(fixed) => fixed.as_bytes() == *segment,
+        Index | Type | Id => true,
+    }) && pairs().all(|(part, segment)| match part {
+        At(_) => true,
+        Index => *segment == b"_all" || is_plain_name(segment),
+        Type | Id => is_plain_name(segment),
+    })
 }
 
 /// A name that every server and every proxy in between reads alike. No leading `_`, which is kept
@@ -43,8 +43,7 @@ fn is_plain_name(segment: &[u8]) -> bool {
     let mut rest = segment;
     while let Some((&byte, behind)) = rest.split_first() {
         rest = match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => behind,
-            b'-' | b'_' | b'.' | b',' | b'*' | b'+' | b':' | b'~' | b'=' | b'@' | b'!' => behind,
+            _ if is_plain_byte(byte) => behind,
             b'%' => match behind.split_first_chunk::<2>() {
                 Some((escaped, behind)) if is_harmless(*escaped) => behind,
                 _ => return false,
@@ -55,76 +54,88 @@ fn is_plain_name(segment: &[u8]) -> bool {
     true
 }
 
+fn is_plain_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_.,*+:~=@!".contains(&byte)
+}
+
 /// Client libraries escape the comma, the star and the colon of index expressions. None of them can
 /// end a segment or a path, decoded or not.
 fn is_harmless(escaped: [u8; 2]) -> bool {
     matches!(&escaped.map(|byte| byte.to_ascii_uppercase()), b"2C" | b"2A" | b"3A")
 }
 
-const INDEX: &str = "{index}";
-const TYPE: &str = "{type}";
-const ID: &str = "{id}";
+/// One segment of an endpoint's path.
+enum Part {
+    /// Exactly this.
+    At(&'static str),
+    /// An index expression.
+    Index,
+    /// A mapping type.
+    Type,
+    /// The id of a document or a template.
+    Id,
+}
 
 const SEGMENTS_MAX: usize = 4;
 
-/// Each line is one route of the servers' REST specifications (`rest-api-spec/api/*.json`). Types
-/// stood in paths until Elasticsearch 7 and OpenSearch 1. Left out on purpose: `_sql` and `_async_search`, `_pit` and
-/// `point_in_time`, `_scripts/painless/_execute`, which keep state or run code.
-const ENDPOINTS: &[&[&str]] = &[
+/// Each line is one route of the servers' REST specifications (`rest-api-spec/api/*.json`, named in
+/// quotes). Types stood in paths until Elasticsearch 7 and `OpenSearch` 1. Left out on purpose,
+/// since they keep state or run code: `_sql`, `_async_search`, `_pit`, `point_in_time`, `_scripts`.
+const ENDPOINTS: &[&[Part]] = &[
     // Search: "search". `?scroll=` opens a context that changes no document.
-    &["_search"],
-    &[INDEX, "_search"],
-    &[INDEX, TYPE, "_search"],
+    &[At("_search")],
+    &[Index, At("_search")],
+    &[Index, Type, At("_search")],
     // Next page of a scroll: "scroll", with the id in the body.
-    &["_search", "scroll"],
+    &[At("_search"), At("scroll")],
     // Many searches: "msearch".
-    &["_msearch"],
-    &[INDEX, "_msearch"],
-    &[INDEX, TYPE, "_msearch"],
+    &[At("_msearch")],
+    &[Index, At("_msearch")],
+    &[Index, Type, At("_msearch")],
     // Search by a template: "search_template", "msearch_template", "render_search_template".
-    &["_search", "template"],
-    &[INDEX, "_search", "template"],
-    &[INDEX, TYPE, "_search", "template"],
-    &["_msearch", "template"],
-    &[INDEX, "_msearch", "template"],
-    &[INDEX, TYPE, "_msearch", "template"],
-    &["_render", "template"],
-    &["_render", "template", ID],
+    &[At("_search"), At("template")],
+    &[Index, At("_search"), At("template")],
+    &[Index, Type, At("_search"), At("template")],
+    &[At("_msearch"), At("template")],
+    &[Index, At("_msearch"), At("template")],
+    &[Index, Type, At("_msearch"), At("template")],
+    &[At("_render"), At("template")],
+    &[At("_render"), At("template"), Id],
     // Count: "count".
-    &["_count"],
-    &[INDEX, "_count"],
-    &[INDEX, TYPE, "_count"],
+    &[At("_count")],
+    &[Index, At("_count")],
+    &[Index, Type, At("_count")],
     // Many documents by id: "mget".
-    &["_mget"],
-    &[INDEX, "_mget"],
-    &[INDEX, TYPE, "_mget"],
+    &[At("_mget")],
+    &[Index, At("_mget")],
+    &[Index, Type, At("_mget")],
     // What fields there are: "field_caps".
-    &["_field_caps"],
-    &[INDEX, "_field_caps"],
+    &[At("_field_caps")],
+    &[Index, At("_field_caps")],
     // Whether a query would run: "indices.validate_query".
-    &["_validate", "query"],
-    &[INDEX, "_validate", "query"],
-    &[INDEX, TYPE, "_validate", "query"],
+    &[At("_validate"), At("query")],
+    &[Index, At("_validate"), At("query")],
+    &[Index, Type, At("_validate"), At("query")],
     // Why a document matches: "explain".
-    &[INDEX, "_explain", ID],
-    &[INDEX, TYPE, ID, "_explain"],
+    &[Index, At("_explain"), Id],
+    &[Index, Type, Id, At("_explain")],
     // What an analyser makes of a text: "indices.analyze".
-    &["_analyze"],
-    &[INDEX, "_analyze"],
+    &[At("_analyze")],
+    &[Index, At("_analyze")],
     // Terms of one or of many documents: "termvectors", "mtermvectors".
-    &[INDEX, "_termvectors"],
-    &[INDEX, "_termvectors", ID],
-    &[INDEX, TYPE, "_termvectors"],
-    &[INDEX, TYPE, ID, "_termvectors"],
-    &["_mtermvectors"],
-    &[INDEX, "_mtermvectors"],
-    &[INDEX, TYPE, "_mtermvectors"],
+    &[Index, At("_termvectors")],
+    &[Index, At("_termvectors"), Id],
+    &[Index, Type, At("_termvectors")],
+    &[Index, Type, Id, At("_termvectors")],
+    &[At("_mtermvectors")],
+    &[Index, At("_mtermvectors")],
+    &[Index, Type, At("_mtermvectors")],
     // How good a ranking is: "rank_eval".
-    &["_rank_eval"],
-    &[INDEX, "_rank_eval"],
+    &[At("_rank_eval")],
+    &[Index, At("_rank_eval")],
     // Which shards a search would ask: "search_shards".
-    &["_search_shards"],
-    &[INDEX, "_search_shards"],
+    &[At("_search_shards")],
+    &[Index, At("_search_shards")],
 ];
 
 #[cfg(test)]
@@ -134,12 +145,15 @@ mod tests {
     #[test]
     fn every_route_of_the_table_is_safe() {
         for endpoint in ENDPOINTS {
-            let names = [(INDEX, "logs-2024.01"), (TYPE, "event"), (ID, "17")];
             let mut path = String::new();
-            for segment in *endpoint {
-                let name = names.iter().find(|(name, _)| name == segment);
+            for part in *endpoint {
                 path.push('/');
-                path.push_str(name.map_or(segment, |(_, value)| value));
+                path.push_str(match part {
+                    At(fixed) => fixed,
+                    Index => "logs-2024.01",
+                    Type => "event",
+                    Id => "17",
+                });
             }
             assert!(is_read_only_post(path.as_bytes()), "{path}");
             assert!(is_read_only_post(format!("{path}?a=/_bulk%2F..&b").as_bytes()), "{path}");

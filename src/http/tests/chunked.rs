@@ -21,6 +21,9 @@ fn bodies_that_end() {
         assert_eq!(seen.get(1), Some(&Seen::End { at: stream.len() }), "{body:?}");
         assert_eq!(refuse(body), None, "{body:?}");
     }
+    // The digits of one size do not count for the next.
+    let many = "00000001\r\na\r\n".repeat(20);
+    assert_eq!(refuse(&format!("{many}0\r\n\r\n")), None);
 }
 
 #[test]

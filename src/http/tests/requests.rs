@@ -174,6 +174,9 @@ fn limits_strike_at_their_bound() {
     let head = |name: &str| format!("GET / HTTP/1.1\r\na: 45678901234567890\r\n{name}: 4\r\n\r\n");
     assert_eq!(refused(&head("b23456789012345")), None);
     assert_eq!(refused(&head("b234567890123456")), Some(Refusal::HeadTooLarge));
+    let tight = Limits { line_bytes_max: 58, ..limits };
+    let line = format!("GET /{}", "a".repeat(60));
+    assert_eq!(refusal_of(&tight, line.as_bytes()), Some(Refusal::HeadTooLarge));
     assert_eq!(refused("GET / HTTP/1.1\r\na:\r\nb:\r\nc:\r\n\r\n"), None);
     assert_eq!(
         refused("GET / HTTP/1.1\r\na:\r\nb:\r\nc:\r\nd:\r\n\r\n"),
