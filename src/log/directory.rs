@@ -310,7 +310,7 @@ mod tests {
         let started = UNIX_EPOCH + Duration::from_micros(1_795_231_200_123_456);
         let name = incarnation_name(started, 0xab, None);
         assert_eq!(name, "20261121T032000.123456Z-00000000000000ab");
-        let earlier = started - Duration::from_secs(3600);
+        let earlier = started - Duration::from_hours(1);
         let next = incarnation_name(earlier, 1, Some(&name));
         assert_eq!(next, "20261121T032000.123457Z-0000000000000001");
         assert_eq!(Incarnation::parse(Path::new("/x"), &name).unwrap().id, 0xab);

@@ -27,7 +27,15 @@
 //! | fallocate, `RWF_DSYNC` writes          | 316 us/0.6 ms/168 us  | 586 us/1.1 ms/328 us  | 1.8 ms/45.7 ms/1738 us  |
 //!
 //! Zeroes ahead give the better median but write every byte twice: double the CPU, half the
-//! throughput of a device with a bandwidth limit, and a p99 four times as long.
+//! throughput of a device with a bandwidth limit, and a p99 four times as long. The other three
+//! lie within the noise of repeated runs (CPU up to 40 %, first touches of fresh page cache
+//! included); preallocation stays for having the space before a write is accepted.
+//!
+//! The same machine, alternating with a bare pwrite + fdatasync of as many bytes (device idle):
+//! 32 x 5 KiB 333 us and 126 us CPU per commit, 487 MB/s, against 310 us, 125 us, 525 MB/s. On a
+//! device short of operations a commit costs one more than a page-aligned one, because the last
+//! page is written again. Reading with checksums from the page cache: 3.5 GB/s of CPU time with
+//! records of 600 B, 5 GB/s of 5 KiB, 6 GB/s of 128 KiB and more.
 
 mod directory;
 mod disk;

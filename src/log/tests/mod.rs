@@ -86,5 +86,5 @@ fn only_segment(directory: &Path) -> PathBuf {
 }
 
 fn start() -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(1_795_231_200)
+    UNIX_EPOCH + Duration::from_mins(29_920_520)
 }
