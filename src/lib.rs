@@ -3,6 +3,7 @@
 //! The modules stand in the order in which data flows; arrows between them point one way.
 
 pub mod capture;
+pub mod cli;
 pub mod config;
 pub mod http;
 pub mod log;
@@ -11,5 +12,6 @@ pub mod observe;
 pub mod proto;
 pub mod proxy;
 pub mod ring;
+pub mod service;
 pub mod sink;
 pub mod sys;

@@ -1,3 +1,10 @@
-//! Dispatch only.
+//! Dispatch only; see [`tapline::cli`].
 
-fn main() {}
+use mimalloc::MiMalloc;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    tapline::cli::run().into()
+}

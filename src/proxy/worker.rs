@@ -43,9 +43,9 @@ pub struct Worker<R: Ring> {
     connections: Slab<Connection>,
     dirty: Vec<u32>,
     completions: Vec<Completion>,
-    listener: Option<Fd>,
-    /// When accepting goes on after it had to pause.
-    accept_again_ns: Option<u64>,
+    listeners: Vec<Fd>,
+    /// When accepting on these goes on after it had to pause.
+    paused_listeners: Vec<(u64, Fd)>,
     control: Arc<Control>,
     bell: Arc<Bell>,
     sink: Option<WorkerEnd>,
@@ -60,8 +60,8 @@ pub struct Worker<R: Ring> {
 pub struct Parts<R: Ring> {
     /// Its ring, enabled on this thread.
     pub ring: R,
-    /// The listening socket; the worker closes it when it drains.
-    pub listener: Fd,
+    /// The listening sockets; the worker closes them when it drains.
+    pub listeners: Vec<Fd>,
     /// What to do.
     pub settings: Settings,
     /// Its name in records.
@@ -79,9 +79,9 @@ pub struct Parts<R: Ring> {
 impl<R: Ring> Worker<R> {
     /// A worker that accepts from its first turn on.
     pub fn new(parts: Parts<R>, now: Now) -> Self {
-        let Parts { mut ring, listener, settings, identity, counters, control, bell, sink } = parts;
+        let Parts { mut ring, listeners, settings, identity, counters, control, bell, sink } = parts;
         ring.wake_on(Fd(std::os::fd::AsRawFd::as_raw_fd(bell.event())));
-        ring.accept(listener);
+        listeners.iter().for_each(|listener| ring.accept(*listener));
         let recorder = Recorder {
             identity,
             pool: BlockPool::default(),
@@ -110,8 +110,8 @@ impl<R: Ring> Worker<R> {
             connections: Slab::new(),
             dirty: Vec::new(),
             completions: Vec::new(),
-            listener: Some(listener),
-            accept_again_ns: None,
+            listeners,
+            paused_listeners: Vec::new(),
             control,
             bell,
             sink,
@@ -166,7 +166,8 @@ impl<R: Ring> Worker<R> {
         }
         let age_scan = (!self.core.ageing.is_empty()).then_some(self.next_age_scan_ns);
         let drain = self.core.draining.then_some(self.drain_deadline_ns);
-        let due = [self.core.timers.next(), age_scan, self.accept_again_ns, drain];
+        let accept = self.paused_listeners.first().map(|(due, _)| *due);
+        let due = [self.core.timers.next(), age_scan, accept, drain];
         let due = due.into_iter().flatten().min()?;
         Some(Duration::from_nanos(due.saturating_sub(self.core.now.monotonic_ns)))
     }
@@ -174,7 +175,7 @@ impl<R: Ring> Worker<R> {
     fn handle(&mut self, completion: Completion) {
         match completion {
             Completion::Accepted(fd) => self.accepted(fd),
-            Completion::AcceptEnded(errno) => self.accept_ended(errno),
+            Completion::AcceptEnded(listener, errno) => self.accept_ended(listener, errno),
             Completion::Woken => self.bell.hush(),
             Completion::Received(token, chunk) => {
                 self.core.unhandled -= 1;
@@ -239,18 +240,17 @@ impl<R: Ring> Worker<R> {
         self.dirty.push(index);
     }
 
-    fn accept_ended(&mut self, errno: Errno) {
-        let Some(listener) = self.listener else { return };
+    fn accept_ended(&mut self, listener: Fd, errno: Errno) {
         if self.core.draining {
             self.core.ring.close(listener, false);
-            self.listener = None;
+            self.listeners.retain(|other| *other != listener);
             return;
         }
         match errno.0 {
             libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => {
                 self.core.counters.add(Counter::AcceptPaused, 1);
                 let pause = limits::ACCEPT_PAUSE.as_nanos() as u64;
-                self.accept_again_ns = Some(self.core.now.monotonic_ns + pause);
+                self.paused_listeners.push((self.core.now.monotonic_ns + pause, listener));
             }
             _ => self.core.ring.accept(listener),
         }
@@ -290,14 +290,11 @@ impl<R: Ring> Worker<R> {
         self.core.draining = true;
         let timeout = self.core.settings.drain_timeout.as_nanos() as u64;
         self.drain_deadline_ns = self.core.now.monotonic_ns + timeout;
-        if let Some(listener) = self.listener {
-            if self.accept_again_ns.take().is_some() {
-                self.core.ring.close(listener, false);
-                self.listener = None;
-            } else {
-                self.core.ring.stop_accepting(listener);
-            }
+        for (_, listener) in std::mem::take(&mut self.paused_listeners) {
+            self.core.ring.close(listener, false);
+            self.listeners.retain(|other| *other != listener);
         }
+        self.listeners.iter().for_each(|listener| self.core.ring.stop_accepting(*listener));
         self.touch_all();
     }
 
@@ -311,9 +308,9 @@ impl<R: Ring> Worker<R> {
 
     fn check_timers(&mut self) {
         let now = self.core.now.monotonic_ns;
-        if self.accept_again_ns.is_some_and(|due| due <= now) {
-            self.accept_again_ns = None;
-            self.listener.into_iter().for_each(|listener| self.core.ring.accept(listener));
+        while self.paused_listeners.first().is_some_and(|(due, _)| *due <= now) {
+            let (_, listener) = self.paused_listeners.remove(0);
+            self.core.ring.accept(listener);
         }
         while let Some((kind, token)) = self.core.timers.pop(now) {
             let Some((connection, core)) = self.find(token) else { continue };
@@ -429,7 +426,7 @@ impl<R: Ring> Worker<R> {
 
     fn is_done(&self) -> bool {
         self.core.draining
-            && self.listener.is_none()
+            && self.listeners.is_empty()
             && self.connections.len() == 0
             && self.unpublished.is_none()
             && (self.sink.is_none() || self.core.recorder.unacknowledged_bytes == 0)

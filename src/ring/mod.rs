@@ -102,8 +102,8 @@ pub enum ReceiveEnd {
 pub enum Completion {
     /// A client connected.
     Accepted(Fd),
-    /// The multishot accept ended (for example EMFILE); call [`Ring::accept`] again, later.
-    AcceptEnded(Errno),
+    /// The multishot accept of this listener ended (for example EMFILE); call [`Ring::accept`] again, later.
+    AcceptEnded(Fd, Errno),
     /// A connect ended.
     Connected(Token, Result<(), Errno>),
     /// Bytes arrived; the receive stays armed.
@@ -125,7 +125,7 @@ pub enum Completion {
 pub trait Ring {
     /// Accepts on `listener` until stopped.
     fn accept(&mut self, listener: Fd);
-    /// Ends accepting and closes the listener.
+    /// Asks for accepting to end; [`Completion::AcceptEnded`] follows.
     fn stop_accepting(&mut self, listener: Fd);
     /// Completes with [`Completion::Woken`] whenever `event` is written.
     fn wake_on(&mut self, event: Fd);

@@ -151,7 +151,7 @@ impl Uring {
             }
             Kind::Accept => match result {
                 0.. => Some(Completion::Accepted(Fd(result))),
-                _ => Some(Completion::AcceptEnded(errno)),
+                _ => Some(Completion::AcceptEnded(Fd(payload as i32), errno)),
             },
             Kind::Hangup => Some(Completion::HungUp(Token::from_bits(payload), result > 0)),
             Kind::Wake => Some(Completion::Woken),
@@ -274,7 +274,8 @@ impl Ring for Uring {
                         out.push(Completion::ReceiveEnded(token, ReceiveEnd::Rearm));
                     }
                     Completion::Accepted(_) if ended => {
-                        out.push(Completion::AcceptEnded(Errno(libc::EAGAIN)));
+                        let listener = Fd(split(entry.user_data()).1 as i32);
+                        out.push(Completion::AcceptEnded(listener, Errno(libc::EAGAIN)));
                     }
                     _ => {}
                 }

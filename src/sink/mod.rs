@@ -3,6 +3,13 @@
 //! It knows records, not connections, and nothing of HTTP. A record goes back to its worker when it is done with: a
 //! held one only when it is durable, any other one when the sink no longer needs its memory.
 
+mod kafka;
+mod lend;
 mod link;
+mod local;
+mod report;
 
+pub use kafka::{KafkaError, KafkaSettings, KafkaSink, TopicCheck};
 pub use link::{Batch, Bell, SinkEnd, WorkerEnd, link};
+pub use local::LogSink;
+pub use report::{SinkCounters, SinkState};

@@ -1,0 +1,157 @@
+//! `tapline capture`: its flags.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::Args;
+
+use super::Failure;
+use crate::{
+    capture::{RECORD_BYTES_MAX_DEFAULT, RECORD_BYTES_MIN},
+    config::{CaptureConfig, KafkaConfig, TlsMode, units},
+    http::Limits,
+    net::SourceUrl,
+    service,
+    sys::cpu::CpuList,
+};
+
+/// Stand in front of the source cluster, forward every byte, and record every request and response.
+///
+/// Without --kafka-brokers the records go to a local capture log.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The source cluster: http://host[:port]
+    #[arg(long, env = "TAPLINE_CAPTURE_SOURCE", value_name = "URL")]
+    source: SourceUrl,
+
+    /// Where to listen, as 0.0.0.0:9200 or [::]:9200; may be repeated
+    #[arg(long, env = "TAPLINE_CAPTURE_LISTEN", value_name = "ADDR", value_delimiter = ',', default_value = "0.0.0.0:9200")]
+    listen: Vec<SocketAddr>,
+
+    /// Worker threads [default: one per usable processor less one for the sink]
+    #[arg(long, env = "TAPLINE_CAPTURE_WORKERS", value_name = "N")]
+    workers: Option<usize>,
+
+    /// Processors that workers are pinned to, as 2-7
+    #[arg(long, env = "TAPLINE_CAPTURE_CPUS", value_name = "LIST")]
+    cpus: Option<CpuList>,
+
+    /// TLS to clients; in this version only `off` works
+    #[arg(long, env = "TAPLINE_CAPTURE_TLS", value_name = "MODE", value_enum, default_value = "self-signed")]
+    tls: TlsMode,
+
+    /// Directory of node name and capture log [default: ./tapline-state, under systemd $STATE_DIRECTORY]
+    #[arg(long, env = "TAPLINE_CAPTURE_STATE_DIR", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+
+    /// The capture log [default: log in the state directory]
+    #[arg(long, env = "TAPLINE_CAPTURE_LOG", value_name = "DIR")]
+    log: Option<PathBuf>,
+
+    /// Write records to Kafka instead: bootstrap servers, as host:9092,host2:9092
+    #[arg(long, env = "TAPLINE_CAPTURE_KAFKA_BROKERS", value_name = "LIST")]
+    kafka_brokers: Option<String>,
+
+    /// The topic
+    #[arg(long, env = "TAPLINE_CAPTURE_KAFKA_TOPIC", value_name = "NAME", default_value = "logging-traffic-topic")]
+    kafka_topic: String,
+
+    /// File of librdkafka properties, one name=value per line
+    #[arg(long, env = "TAPLINE_CAPTURE_KAFKA_CONFIG", value_name = "FILE")]
+    kafka_config: Option<PathBuf>,
+
+    /// Forward only: nothing is recorded and nothing held
+    #[arg(long, env = "TAPLINE_CAPTURE_NO_CAPTURE", conflicts_with_all = ["kafka_brokers", "log"])]
+    no_capture: bool,
+
+    /// Hold POSTs to read-only endpoints (_search, ...) too until they are durable
+    #[arg(long, env = "TAPLINE_CAPTURE_HOLD_ALL_POSTS")]
+    hold_all_posts: bool,
+
+    /// The longest time that a record nothing waits for stays open
+    #[arg(long, env = "TAPLINE_CAPTURE_FLUSH_AGE", value_name = "TIME", default_value = "500ms", value_parser = units::duration)]
+    flush_age: Duration,
+
+    /// The longest record; with Kafka, below the topic's max.message.bytes less 500
+    #[arg(long, env = "TAPLINE_CAPTURE_RECORD_BYTES_MAX", value_name = "BYTES", default_value_t = RECORD_BYTES_MAX_DEFAULT)]
+    record_bytes_max: usize,
+
+    /// Memory for records that are not yet durable, as 512MiB [default: a quarter of the host's]
+    #[arg(long, env = "TAPLINE_CAPTURE_CAPTURE_MEMORY", value_name = "BYTES", value_parser = units::bytes)]
+    capture_memory: Option<u64>,
+
+    /// The longest line of a request or response head
+    #[arg(long, env = "TAPLINE_CAPTURE_LINE_BYTES_MAX", value_name = "BYTES", default_value = "8KiB", value_parser = units::size)]
+    line_bytes_max: usize,
+
+    /// The largest head
+    #[arg(long, env = "TAPLINE_CAPTURE_HEAD_BYTES_MAX", value_name = "BYTES", default_value = "64KiB", value_parser = units::size)]
+    head_bytes_max: usize,
+
+    /// The most fields of a head
+    #[arg(long, env = "TAPLINE_CAPTURE_FIELDS_MAX", value_name = "N", default_value_t = 256)]
+    fields_max: usize,
+
+    /// How long a stop waits for what is in flight before it cuts connections
+    #[arg(long, env = "TAPLINE_CAPTURE_DRAIN_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = units::duration)]
+    drain_timeout: Duration,
+
+    /// Length of one segment file of the capture log
+    #[arg(long, env = "TAPLINE_CAPTURE_SEGMENT_BYTES", value_name = "BYTES", default_value = "256MiB", value_parser = units::bytes)]
+    segment_bytes: u64,
+
+    /// Free space of the file system that the capture log leaves to others
+    #[arg(long, env = "TAPLINE_CAPTURE_LOG_RESERVE", value_name = "BYTES", default_value = "64MiB", value_parser = units::bytes)]
+    log_reserve: u64,
+}
+
+pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
+    service::capture::run(&config(arguments)?)
+}
+
+fn config(arguments: Arguments) -> Result<CaptureConfig, Failure> {
+    let a = arguments;
+    if a.record_bytes_max < RECORD_BYTES_MIN {
+        return Err(Failure::configuration(format!("--record-bytes-max must be at least {RECORD_BYTES_MIN}")));
+    }
+    if a.record_bytes_max > crate::log::PAYLOAD_BYTES_MAX {
+        return Err(Failure::configuration(format!("--record-bytes-max must be at most {}", crate::log::PAYLOAD_BYTES_MAX)));
+    }
+    if a.workers == Some(0) {
+        return Err(Failure::configuration("--workers must be at least 1"));
+    }
+    if a.kafka_config.is_some() && a.kafka_brokers.is_none() {
+        return Err(Failure::configuration("--kafka-config needs --kafka-brokers"));
+    }
+    if a.kafka_brokers.is_some() && a.log.is_some() {
+        return Err(Failure::configuration(
+            "--log beside --kafka-brokers is the spool in front of Kafka, which this version does not have yet: leave out one of them",
+        ));
+    }
+    let topic = a.kafka_topic;
+    let kafka = a.kafka_brokers.map(|brokers| KafkaConfig { brokers, topic, file: a.kafka_config });
+    let under_systemd = || std::env::var_os("STATE_DIRECTORY").map(PathBuf::from);
+    Ok(CaptureConfig {
+        source: a.source,
+        listen: a.listen,
+        workers: a.workers,
+        cpus: a.cpus,
+        tls: a.tls,
+        state_dir: a.state_dir.or_else(under_systemd).unwrap_or_else(|| "tapline-state".into()),
+        log: a.log,
+        kafka,
+        no_capture: a.no_capture,
+        hold_all_posts: a.hold_all_posts,
+        flush_age: a.flush_age,
+        record_bytes_max: a.record_bytes_max,
+        capture_memory: a.capture_memory,
+        http_limits: Limits {
+            line_bytes_max: a.line_bytes_max,
+            head_bytes_max: a.head_bytes_max,
+            fields_max: a.fields_max,
+            ..Limits::default()
+        },
+        drain_timeout: a.drain_timeout,
+        segment_bytes: a.segment_bytes,
+        log_reserve: a.log_reserve,
+    })
+}

@@ -1,0 +1,46 @@
+//! The command line: one file per subcommand, what the user sees, no logic.
+
+mod capture;
+mod exit;
+mod logging;
+
+use clap::{Parser, Subcommand, error::ErrorKind};
+
+pub use exit::{ExitCode, Failure};
+
+/// Durable capture and replay of live Elasticsearch and OpenSearch traffic.
+#[derive(Debug, Parser)]
+#[command(name = "tapline", version, max_term_width = 100, subcommand_required = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Capture(Box<capture::Arguments>),
+}
+
+/// Parses the command line of this process and does what it says.
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are answers, not errors.
+            let _ = error.print();
+            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            return if asked { ExitCode::Ok } else { ExitCode::Usage };
+        }
+    };
+    logging::start();
+    let result = match arguments.command {
+        Command::Capture(arguments) => capture::run(*arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::Ok,
+        Err(failure) => {
+            eprintln!("tapline: {failure}");
+            failure.code()
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The settings of `tapline capture`, checked against each other.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::{http::Limits, net::SourceUrl, sys::cpu::CpuList};
+
+/// Everything that `tapline capture` can be told.
+#[derive(Clone, Debug)]
+pub struct CaptureConfig {
+    /// The source cluster.
+    pub source: SourceUrl,
+    /// Where to listen.
+    pub listen: Vec<SocketAddr>,
+    /// Worker threads; by default one per usable processor less one for the sink.
+    pub workers: Option<usize>,
+    /// Processors for the workers.
+    pub cpus: Option<CpuList>,
+    /// TLS to clients.
+    pub tls: TlsMode,
+    /// Where node name and log are kept.
+    pub state_dir: PathBuf,
+    /// The capture log; by default `log` in the state directory.
+    pub log: Option<PathBuf>,
+    /// Kafka instead of the log.
+    pub kafka: Option<KafkaConfig>,
+    /// Forward only.
+    pub no_capture: bool,
+    /// Hold POSTs to read-only endpoints too.
+    pub hold_all_posts: bool,
+    /// The longest time an unheld record stays open.
+    pub flush_age: Duration,
+    /// The longest record.
+    pub record_bytes_max: usize,
+    /// Memory for records not yet durable; by default a quarter of the host's.
+    pub capture_memory: Option<u64>,
+    /// Bounds of message framing.
+    pub http_limits: Limits,
+    /// How long a stop may take before connections are cut.
+    pub drain_timeout: Duration,
+    /// Length of a segment of the capture log.
+    pub segment_bytes: u64,
+    /// Free space that the capture log leaves to others.
+    pub log_reserve: u64,
+}
+
+/// Where records go when they go to Kafka.
+#[derive(Clone, Debug)]
+pub struct KafkaConfig {
+    /// Bootstrap servers.
+    pub brokers: String,
+    /// Topic.
+    pub topic: String,
+    /// librdkafka properties.
+    pub file: Option<PathBuf>,
+}
+
+/// TLS to clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum TlsMode {
+    /// A certificate made once and kept in the state directory.
+    SelfSigned,
+    /// Plaintext.
+    Off,
+    /// A certificate and key from files.
+    Files,
+}

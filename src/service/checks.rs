@@ -1,0 +1,74 @@
+//! What is looked at before anything starts. Every finding says what to do.
+
+use crate::{
+    cli::{ExitCode, Failure},
+    config::{CaptureConfig, TlsMode},
+    net::Bind,
+    ring::{Options, probe},
+    sys::limits,
+};
+
+/// Descriptors that are not connections: rings, logs, Kafka, stdio, and a reserve.
+const OTHER_DESCRIPTORS: u64 = 64;
+/// Below this many descriptors a proxy cannot do its work.
+const DESCRIPTORS_MIN: u64 = 256;
+/// Below this many it can, but an operator should know.
+const DESCRIPTORS_ADVISED: u64 = 20_000;
+
+/// What this version does not do yet is refused by name, not left out silently.
+pub(super) fn supported(config: &CaptureConfig) -> Result<(), Failure> {
+    if config.tls != TlsMode::Off {
+        return Err(Failure::configuration(
+            "this version does not speak TLS to clients yet. Start it with --tls off if plaintext is \
+             acceptable on this network; TLS (self-signed by default) comes with a later version",
+        ));
+    }
+    if config.source.tls {
+        return Err(Failure::configuration(format!(
+            "this version does not speak TLS to the source yet, so {} cannot be used. Name an http:// source",
+            config.source
+        )));
+    }
+    Ok(())
+}
+
+pub(super) fn rings() -> Result<(), Failure> {
+    probe::check(Options::default())
+        .map_err(|error| Failure::configuration(format!("{}. {}", error.what, error.fix)))
+}
+
+pub(super) fn descriptors() -> Result<(), Failure> {
+    let allowed = limits::raise_open_files();
+    let connections = allowed.saturating_sub(OTHER_DESCRIPTORS) / 2;
+    if allowed < DESCRIPTORS_MIN {
+        return Err(Failure::configuration(format!(
+            "only {allowed} files may be open (RLIMIT_NOFILE); every client connection takes two. \
+             Run: ulimit -n 1048576, or set LimitNOFILE=1048576 in the unit"
+        )));
+    }
+    if allowed < DESCRIPTORS_ADVISED {
+        tracing::warn!(
+            event = "limits.open_files", allowed, connections,
+            "the open-files limit allows few connections; raise it with LimitNOFILE= or ulimit -n"
+        );
+    }
+    Ok(())
+}
+
+pub(super) fn listeners(config: &CaptureConfig, workers: usize) -> Result<Vec<Vec<socket2::Socket>>, Failure> {
+    let mut per_worker: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
+    for address in &config.listen {
+        let sockets = Bind(*address).listen(workers).map_err(Failure::configuration)?;
+        per_worker.iter_mut().zip(sockets).for_each(|(worker, socket)| worker.push(socket));
+    }
+    Ok(per_worker)
+}
+
+pub(super) fn source(config: &CaptureConfig) -> Result<Vec<std::net::SocketAddr>, Failure> {
+    config.source.resolve().map_err(|error| {
+        Failure::new(
+            ExitCode::Unavailable,
+            format!("the name of the source {} cannot be resolved: {error}. Check --source and the resolver", config.source),
+        )
+    })
+}

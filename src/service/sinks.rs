@@ -1,0 +1,123 @@
+//! Making the sink: the capture log with its recovery, or Kafka with its topic check.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use crate::{
+    cli::{ExitCode, Failure},
+    config::{CaptureConfig, KafkaConfig},
+    log::{self, Outcome},
+    sink::{Bell, KafkaSettings, KafkaSink, LogSink, SinkCounters, SinkEnd, TopicCheck},
+};
+
+/// Work that the sink thread does.
+pub(super) type SinkWork = Box<dyn FnOnce() -> Result<(), String> + Send>;
+
+/// Who the records come from.
+pub(super) struct Origin {
+    pub(super) node: String,
+    pub(super) incarnation: u64,
+}
+
+pub(super) fn make(
+    config: &CaptureConfig,
+    origin: &Origin,
+    links: Vec<SinkEnd>,
+    bell: Arc<Bell>,
+    counters: Arc<SinkCounters>,
+) -> Result<SinkWork, Failure> {
+    match &config.kafka {
+        Some(kafka) => kafka_sink(config, kafka, links, bell, counters),
+        None => log_sink(config, origin, links, bell, counters),
+    }
+}
+
+fn log_sink(
+    config: &CaptureConfig,
+    origin: &Origin,
+    links: Vec<SinkEnd>,
+    bell: Arc<Bell>,
+    counters: Arc<SinkCounters>,
+) -> Result<SinkWork, Failure> {
+    let dir = config.log.clone().unwrap_or_else(|| config.state_dir.join("log"));
+    let mut settings = log::Settings::new(dir);
+    settings.segment_bytes = config.segment_bytes;
+    settings.reserve_bytes = config.log_reserve;
+    for found in log::recover(&settings.dir).map_err(Failure::configuration)? {
+        let incarnation = found.directory.display().to_string();
+        match found.outcome {
+            Outcome::Closed { next, torn } => tracing::info!(
+                event = "log.recovered", incarnation, next, torn,
+                "the last run did not end cleanly; its log was closed"
+            ),
+            Outcome::Corrupt { lost, next, .. } => tracing::error!(
+                event = "log.corrupt", incarnation, ?lost, next,
+                "records of an earlier run are damaged; the segment was kept aside and the rest stays readable"
+            ),
+            Outcome::Empty => {}
+        }
+    }
+    let dir = settings.dir.clone();
+    let writer = log::Writer::create(settings, &origin.node, origin.incarnation, SystemTime::now())
+        .map_err(Failure::configuration)?;
+    tracing::info!(event = "log.open", log = %dir.display(), "records go to the capture log");
+    let sink = LogSink::new(writer, links, bell, counters);
+    Ok(Box::new(move || sink.run().map_err(|error| error.to_string())))
+}
+
+fn kafka_sink(
+    config: &CaptureConfig,
+    kafka: &KafkaConfig,
+    links: Vec<SinkEnd>,
+    bell: Arc<Bell>,
+    counters: Arc<SinkCounters>,
+) -> Result<SinkWork, Failure> {
+    let settings = kafka_settings(config, kafka)?;
+    check_topic(&settings)?;
+    let sink = KafkaSink::new(settings, links, bell, counters).map_err(Failure::configuration)?;
+    Ok(Box::new(move || sink.run().map_err(|error| error.to_string())))
+}
+
+fn kafka_settings(config: &CaptureConfig, kafka: &KafkaConfig) -> Result<KafkaSettings, Failure> {
+    let settings = KafkaSettings::new(&kafka.brokers, &kafka.topic, config.record_bytes_max);
+    match &kafka.file {
+        Some(file) => settings.with_file(file).map_err(Failure::configuration),
+        None => Ok(settings),
+    }
+}
+
+/// A missing topic is asked for again: brokers that were started a moment ago may not know it yet.
+fn check_topic(settings: &KafkaSettings) -> Result<(), Failure> {
+    for last in [false, false, true] {
+        match settings.check_topic().map_err(Failure::configuration)? {
+            TopicCheck::Ready(partitions) => {
+                tracing::info!(
+                    event = "kafka.topic", topic = settings.topic(), partitions,
+                    "records go to Kafka"
+                );
+                return Ok(());
+            }
+            TopicCheck::Unreachable(reason) => {
+                tracing::warn!(
+                    event = "kafka.unreachable", brokers = settings.brokers(), reason,
+                    "no broker answers; reads are served, writes wait until Kafka takes their records"
+                );
+                return Ok(());
+            }
+            TopicCheck::Unknown if last => {}
+            TopicCheck::Unknown => std::thread::sleep(Duration::from_millis(500)),
+        }
+    }
+    Err(Failure::new(
+        ExitCode::Configuration,
+        format!(
+            "the brokers {} have no topic '{topic}'. Create it: kafka-topics.sh --bootstrap-server {} --create \
+             --topic {topic} --partitions 8 --replication-factor 3 --config min.insync.replicas=2",
+            settings.brokers(),
+            settings.brokers().split(',').next().unwrap_or_default(),
+            topic = settings.topic(),
+        ),
+    ))
+}

@@ -1,0 +1,426 @@
+//! The sink that writes to Kafka.
+//!
+//! One producer, idempotent, `acks=all`, keyed by connection id with the Java client's partitioner, so that a
+//! connection stays on one partition and in order. A record goes back to its worker when its delivery report says that
+//! it is in all in-sync replicas.
+//!
+//! Whatever fails is sent again: a failed report or a fatal error of the idempotent producer (its sequence with the
+//! broker is then unknown) ends the producer; everything without an acknowledgement is collected, put in its original
+//! order, and handed to a new one. Duplicates are bounded by what was unacknowledged, and show as such by their
+//! (incarnation, worker, sequence).
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientConfig,
+    error::RDKafkaErrorCode,
+    producer::{BaseProducer, Producer, PurgeConfig},
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::{
+    Batch, Bell, SinkEnd,
+    lend::{Lease, Lender, Report, Reports},
+    report::{Quiet, SinkCounters, SinkState},
+};
+
+/// How often batches that did not wake the sink are looked for.
+const IDLE_POLL: Duration = Duration::from_millis(50);
+/// The wait before a new producer, doubled after each failure up to the second figure.
+const REBUILD_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Records handed to the producer and not acknowledged; more wait in the sink.
+const IN_PRODUCER_MAX: usize = 100_000;
+/// How long the answer to a metadata question is waited for at the start.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the end waits for the last acknowledgements.
+const END_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where and how to produce.
+#[derive(Clone, Debug)]
+pub struct KafkaSettings {
+    topic: String,
+    brokers: String,
+    config: ClientConfig,
+}
+
+/// Why the Kafka sink cannot work at all.
+#[derive(Debug)]
+pub struct KafkaError(String);
+
+impl fmt::Display for KafkaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for KafkaError {}
+
+/// What the brokers said about the topic at the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TopicCheck {
+    /// It is there, with so many partitions.
+    Ready(usize),
+    /// The brokers know no such topic.
+    Unknown,
+    /// No broker answered; the producer goes on trying.
+    Unreachable(String),
+}
+
+impl KafkaSettings {
+    /// The sink's own properties. `record_bytes_max` is what records are cut to.
+    pub fn new(brokers: &str, topic: &str, record_bytes_max: usize) -> Self {
+        let mut config = ClientConfig::new();
+        // Key, headers and the batch's own header come on top of a record; so much the brokers must take as well.
+        let message_bytes = (record_bytes_max + 500).max(1000).to_string();
+        for (name, value) in [
+            ("bootstrap.servers", brokers),
+            ("client.id", "tapline-capture"),
+            ("acks", "all"),
+            ("enable.idempotence", "true"),
+            // Delivery is tried for as long as the process lives: giving up would leave a hole.
+            ("message.timeout.ms", "0"),
+            // Batches form while one is under way; waiting longer would only hold writes back.
+            ("linger.ms", "0"),
+            ("batch.size", "1048576"),
+            ("compression.type", "none"),
+            ("partitioner", "murmur2_random"),
+            ("queue.buffering.max.messages", "0"),
+            // The bound is the memory budget of the workers; librdkafka's must not strike before it.
+            ("queue.buffering.max.kbytes", "2147483647"),
+            ("message.max.bytes", &message_bytes),
+            ("reconnect.backoff.ms", "100"),
+            ("reconnect.backoff.max.ms", "5000"),
+            ("topic.metadata.refresh.interval.ms", "60000"),
+            ("socket.keepalive.enable", "true"),
+        ] {
+            config.set(name, value);
+        }
+        Self { topic: topic.into(), brokers: brokers.into(), config }
+    }
+
+    /// Overrides from a file of `name=value` lines with librdkafka's property names. What the order and durability of
+    /// records rest on cannot be overridden.
+    pub fn with_file(mut self, path: &Path) -> Result<Self, KafkaError> {
+        let name = path.display();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| KafkaError(format!("cannot read --kafka-config {name}: {error}")))?;
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with(['#', '!']) {
+                continue;
+            }
+            let Some((key, value)) = line.split_once('=') else {
+                return Err(KafkaError(format!("{name}:{}: write name=value", number + 1)));
+            };
+            let (key, value) = (key.trim(), value.trim());
+            if FIXED.contains(&key) {
+                return Err(KafkaError(format!(
+                    "{name}:{}: {key} cannot be changed: order and durability of records rest on it",
+                    number + 1
+                )));
+            }
+            self.config.set(key, value);
+        }
+        Ok(self)
+    }
+
+    /// The topic's name.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The brokers as the operator wrote them.
+    pub fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
+    /// Asks the brokers for the topic.
+    pub fn check_topic(&self) -> Result<TopicCheck, KafkaError> {
+        let producer = self.producer()?;
+        match producer.client().fetch_metadata(Some(&self.topic), METADATA_TIMEOUT) {
+            Ok(metadata) => {
+                let topic = metadata.topics().first();
+                let partitions = topic.map_or(0, |topic| topic.partitions().len());
+                let error = topic.and_then(rdkafka::metadata::MetadataTopic::error);
+                Ok(if partitions == 0 || error.is_some() {
+                    TopicCheck::Unknown
+                } else {
+                    TopicCheck::Ready(partitions)
+                })
+            }
+            Err(error) => {
+                let reasons = producer.context().take_errors();
+                Ok(TopicCheck::Unreachable(reasons.last().cloned().unwrap_or(error.to_string())))
+            }
+        }
+    }
+
+    fn producer(&self) -> Result<BaseProducer<Reports>, KafkaError> {
+        self.config
+            .create_with_context(Reports::default())
+            .map_err(|error| KafkaError(format!("librdkafka refuses the configuration: {error}")))
+    }
+
+    fn lender(&self, bell: &Bell) -> Result<Lender, KafkaError> {
+        Lender::new(self.producer()?, &self.topic, bell)
+            .ok_or_else(|| KafkaError(format!("'{}' cannot be a topic", self.topic)))
+    }
+}
+
+/// Properties that `--kafka-config` must leave alone.
+const FIXED: [&str; 12] = [
+    "acks",
+    "request.required.acks",
+    "enable.idempotence",
+    "message.timeout.ms",
+    "delivery.timeout.ms",
+    "partitioner",
+    "bootstrap.servers",
+    "metadata.broker.list",
+    "transactional.id",
+    "max.in.flight",
+    "max.in.flight.requests.per.connection",
+    "message.max.bytes",
+];
+
+/// The sink thread's state.
+pub struct KafkaSink {
+    settings: KafkaSettings,
+    lender: Option<Lender>,
+    links: Vec<SinkEnd>,
+    bell: Arc<Bell>,
+    counters: Arc<SinkCounters>,
+    /// Not with the producer: new, refused for now, or to be sent again. In order.
+    waiting: VecDeque<Box<Lease>>,
+    with_producer: usize,
+    order: u64,
+    done: Vec<Batch>,
+    complaint: Quiet,
+    pause: Duration,
+}
+
+impl KafkaSink {
+    /// A sink over `links`, which all wake `bell`. Makes the first producer on the calling thread: librdkafka's own
+    /// threads inherit its processors, so call this before pinning anything.
+    pub fn new(
+        settings: KafkaSettings,
+        links: Vec<SinkEnd>,
+        bell: Arc<Bell>,
+        counters: Arc<SinkCounters>,
+    ) -> Result<Self, KafkaError> {
+        let lender = Some(settings.lender(&bell)?);
+        let done = links.iter().map(|_| Batch::new()).collect();
+        Ok(Self {
+            settings,
+            lender,
+            links,
+            bell,
+            counters,
+            waiting: VecDeque::new(),
+            with_producer: 0,
+            order: 0,
+            done,
+            complaint: Quiet::new(Duration::from_secs(10)),
+            pause: REBUILD_PAUSE.0,
+        })
+    }
+
+    /// Works until every worker has gone and everything is acknowledged (or 30 s have passed without that).
+    pub fn run(mut self) -> Result<(), KafkaError> {
+        let mut ending: Option<Instant> = None;
+        loop {
+            self.gather();
+            let broken = self.hand_over() | self.collect();
+            if broken {
+                self.rebuild()?;
+            }
+            self.give_back();
+            let idle = self.waiting.is_empty() && self.with_producer == 0;
+            if self.links.iter().all(SinkEnd::is_finished) {
+                let since = *ending.get_or_insert_with(Instant::now);
+                if idle {
+                    return Ok(());
+                }
+                if since.elapsed() > END_TIMEOUT {
+                    let lost = self.waiting.len() + self.with_producer;
+                    return Err(KafkaError(format!(
+                        "{lost} records were not acknowledged by Kafka within {} s of the end",
+                        END_TIMEOUT.as_secs()
+                    )));
+                }
+            }
+            self.sleep();
+        }
+    }
+
+    fn gather(&mut self) {
+        for (number, link) in self.links.iter().enumerate() {
+            while let Some(batch) = link.take() {
+                for record in batch {
+                    self.order += 1;
+                    let lease = Lease { record, link: number as u16, order: self.order };
+                    self.waiting.push_back(Box::new(lease));
+                }
+            }
+        }
+    }
+
+    /// Gives the producer what waits; true when it must be replaced.
+    fn hand_over(&mut self) -> bool {
+        let Some(lender) = &self.lender else { return true };
+        while self.with_producer < IN_PRODUCER_MAX {
+            let Some(lease) = self.waiting.pop_front() else { break };
+            match lender.produce(lease) {
+                Ok(()) => self.with_producer += 1,
+                Err((code, lease)) => {
+                    self.waiting.push_front(lease);
+                    if code == RDKafkaErrorCode::QueueFull {
+                        return false;
+                    }
+                    self.complain(&code.to_string());
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Takes delivery reports; true when one failed.
+    fn collect(&mut self) -> bool {
+        let Some(lender) = &self.lender else { return true };
+        let mut failed = Vec::new();
+        let (mut records, mut bytes) = (0, 0);
+        // One poll serves one event, which may carry many reports.
+        loop {
+            lender.producer().poll(Duration::ZERO);
+            let reports = lender.producer().context().take();
+            if reports.is_empty() {
+                break;
+            }
+            for Report { lease, failure } in reports {
+                self.with_producer -= 1;
+                match failure {
+                    None => {
+                        records += 1;
+                        bytes += lease.record.bytes.len() as u64;
+                        self.done[usize::from(lease.link)].push(lease.record);
+                    }
+                    Some(code) => failed.push((code, lease)),
+                }
+            }
+        }
+        if records > 0 {
+            self.counters.durable(records, bytes);
+            self.counters.committed();
+            self.pause = REBUILD_PAUSE.0;
+        }
+        let errors = lender.producer().context().take_errors();
+        let fatal = lender.producer().client().fatal_error();
+        if let Some(reason) = errors.last() {
+            self.complain(reason);
+        } else if records > 0 {
+            self.counters.set_state(SinkState::Working);
+        }
+        let broken = !failed.is_empty() || fatal.is_some();
+        if let Some((code, _)) = failed.first() {
+            self.complain(&code.to_string());
+        }
+        if let Some((code, reason)) = fatal {
+            self.complain(&format!("fatal: {code}: {reason}"));
+        }
+        self.waiting.extend(failed.into_iter().map(|(_, lease)| lease));
+        broken
+    }
+
+    /// A new producer for everything that the old one did not get acknowledged, in the original order.
+    fn rebuild(&mut self) -> Result<(), KafkaError> {
+        self.counters.rebuilt();
+        if let Some(lender) = self.lender.take() {
+            lender.producer().purge(PurgeConfig::default().queue().inflight());
+            // Every message comes back through a report, the purged ones as failures.
+            while self.with_producer > 0 {
+                lender.producer().poll(Duration::from_millis(10));
+                for Report { lease, failure } in lender.producer().context().take() {
+                    self.with_producer -= 1;
+                    match failure {
+                        None => self.done[usize::from(lease.link)].push(lease.record),
+                        Some(_) => self.waiting.push_back(lease),
+                    }
+                }
+            }
+        }
+        self.waiting.make_contiguous().sort_unstable_by_key(|lease| lease.order);
+        self.give_back();
+        std::thread::sleep(self.pause);
+        self.pause = (self.pause * 2).min(REBUILD_PAUSE.1);
+        self.lender = Some(self.settings.lender(&self.bell)?);
+        Ok(())
+    }
+
+    fn give_back(&mut self) {
+        for (link, done) in self.links.iter_mut().zip(&mut self.done) {
+            link.give_back(done);
+        }
+    }
+
+    fn complain(&mut self, reason: &str) {
+        self.counters.failed();
+        self.counters.set_state(SinkState::Waiting(reason.to_owned()));
+        if let Some(suppressed) = self.complaint.allow() {
+            let unacknowledged = self.waiting.len() + self.with_producer;
+            tracing::error!(
+                event = "kafka.trouble", suppressed, unacknowledged, topic = self.settings.topic,
+                "{reason}; nothing is lost, held requests wait until Kafka takes their records"
+            );
+        }
+    }
+
+    fn sleep(&self) {
+        self.bell.park();
+        let held_back = !self.waiting.is_empty();
+        if self.links.iter().all(SinkEnd::is_quiet) {
+            let mut fds = [PollFd::new(self.bell.event(), PollFlags::IN)];
+            let pause = if held_back { Duration::from_millis(1) } else { IDLE_POLL };
+            let timeout = Timespec { tv_sec: 0, tv_nsec: pause.as_nanos() as _ };
+            if matches!(poll(&mut fds, Some(&timeout)), Ok(ready) if ready > 0) {
+                self.bell.hush();
+            }
+        }
+        self.bell.unpark();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn what_durability_rests_on_cannot_be_overridden() {
+        let settings = KafkaSettings::new("127.0.0.1:9", "t", 1000);
+        let mut file = tempfile::NamedTempFile::new().expect("temp file");
+        writeln!(file, "# comment\nlinger.ms = 5").expect("written");
+        let fine = settings.clone().with_file(file.path()).expect("read");
+        assert_eq!(fine.config.get("linger.ms"), Some("5"));
+        writeln!(file, "acks=1").expect("written");
+        let error = settings.with_file(file.path()).expect_err("refused");
+        assert!(error.to_string().contains(":3: acks"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_property_is_named() {
+        let mut file = tempfile::NamedTempFile::new().expect("temp file");
+        writeln!(file, "linger.mss=5").expect("written");
+        let settings =
+            KafkaSettings::new("127.0.0.1:9", "t", 1000).with_file(file.path()).expect("read");
+        let error = settings.check_topic().expect_err("refused");
+        assert!(error.to_string().contains("linger.mss"), "{error}");
+    }
+}
