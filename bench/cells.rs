@@ -14,6 +14,7 @@ use crate::report::{Cell, Held, Report};
 use crate::usage;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
+use tempfile::TempDir;
 
 /// Runs what the plan asks for and prints it.
 pub(crate) fn run(plan: &Plan) -> Outcome<()> {
@@ -24,6 +25,7 @@ pub(crate) fn run(plan: &Plan) -> Outcome<()> {
     let files = host::raise_file_limit(2 * u64::from(plan.idle.unwrap_or(0)) + FILES_BESIDE);
     let mut bench = Bench {
         plan,
+        directory: TempDir::with_prefix_in("bench-", &plan.scratch)?,
         cores,
         files,
         report: Report::new(host, peers::versions(plan), plan),
@@ -48,6 +50,8 @@ pub(crate) fn run(plan: &Plan) -> Outcome<()> {
 
 struct Bench<'a> {
     plan: &'a Plan,
+    /// What the roles print on standard error.
+    directory: TempDir,
     cores: Cores,
     /// The limit of open files of each process.
     files: u64,
@@ -74,11 +78,12 @@ impl Bench<'_> {
                         format!("--warm-up-ms={}", self.plan.warm_up_ms),
                     ];
                     let measured = self.window(variant, workload.connections, arguments);
-                    self.note(variant, measured, |window| Cell {
+                    self.note(variant, measured, |(window, origin_connections)| Cell {
                         workload: workload.name,
                         proxy: variant.name(),
                         round,
                         window,
+                        origin_connections,
                     })?;
                 }
             }
@@ -86,13 +91,14 @@ impl Bench<'_> {
         Ok(())
     }
 
+    /// One measured window and the connections the origin accepted for it.
     fn window(
         &self,
         variant: Variant,
         connections: u32,
         mut arguments: Vec<String>,
-    ) -> Outcome<Window> {
-        let (origin, origin_address) = self.origin()?;
+    ) -> Outcome<(Window, u64)> {
+        let (mut origin, origin_address) = self.origin()?;
         let mut peer =
             Peer::start(variant, self.plan, origin_address, connections, self.cores.proxy)?;
         let target = peer.as_ref().map_or(origin_address, Peer::address);
@@ -108,7 +114,14 @@ impl Bench<'_> {
         if let Some(peer) = &mut peer {
             peer.check_running()?;
         }
-        Ok(serde_json::from_str(&line)?)
+        origin.tell("how many")?;
+        let origin_connections: u64 = origin.line(TIME_BESIDE)?.parse()?;
+        // A proxy that connects anew for each request would be compared at something else.
+        if origin_connections > u64::from(2 * connections + 20) {
+            let name = variant.name();
+            eprintln!("warning: {name} opened {origin_connections} connections to the origin");
+        }
+        Ok((serde_json::from_str(&line)?, origin_connections))
     }
 
     fn idle(&mut self, wanted: u32) -> Outcome<()> {
@@ -189,7 +202,7 @@ impl Bench<'_> {
     }
 
     fn role(&self, role: &str, arguments: &[String]) -> Outcome<Process> {
-        let log = self.plan.scratch.join(format!("bench-{}-{role}.log", std::process::id()));
+        let log = self.directory.path().join(role);
         let process = Process::role(role, arguments, self.cores.beside, &log)?;
         Ok(process)
     }

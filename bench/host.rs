@@ -7,7 +7,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use serde::Serialize;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// What a figure depends on besides the programs.
@@ -63,10 +63,10 @@ pub(crate) fn raise_file_limit(wanted: u64) -> u64 {
 /// A port on 127.0.0.1 that nobody listens on. It lies below the range the kernel takes client
 /// ports from, so that no connection of the run takes it before its proxy does.
 pub(crate) fn free_port() -> Outcome<SocketAddr> {
-    static NEXT: AtomicBool = AtomicBool::new(false);
-    let again = NEXT.swap(true, Ordering::Relaxed);
-    let start = std::process::id() as u16 % PORTS + u16::from(again);
-    for step in 0..PORTS {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = std::process::id() as u16 % PORTS;
+    for _ in 0..PORTS {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed) % PORTS;
         let port = PORT_FIRST + (start + step) % PORTS;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         if TcpListener::bind(address).is_ok() {

@@ -13,7 +13,8 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 
-/// Serves on a free port of 127.0.0.1, printed as the first line, until standard input ends.
+/// Serves on a free port of 127.0.0.1, printed as the first line, until standard input ends; for
+/// every line on it prints how many connections were accepted so far.
 pub(crate) fn serve() -> Outcome<()> {
     let listener = listen()?;
     println!("{}", listener.local_addr()?.port());
@@ -22,6 +23,7 @@ pub(crate) fn serve() -> Outcome<()> {
     epoll::add(&poll, &stdin, EventData::new_u64(STDIN), EventFlags::IN)?;
     epoll::add(&poll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
     let mut connections: Vec<Option<Connection>> = Vec::new();
+    let mut accepted = 0_u64;
     let mut answers = Answers::default();
     let mut buffer = vec![0; READ_BYTES];
     let mut events: Vec<Event> = Vec::with_capacity(EVENTS);
@@ -30,8 +32,9 @@ pub(crate) fn serve() -> Outcome<()> {
         epoll::wait(&poll, rustix::buffer::spare_capacity(&mut events), None)?;
         for event in &events {
             match event.data.u64() {
-                STDIN => return Ok(()),
-                LISTENER => accept(&poll, &listener, &mut connections)?,
+                STDIN if rustix::io::read(&stdin, &mut buffer)? == 0 => return Ok(()),
+                STDIN => println!("{accepted}"),
+                LISTENER => accepted += accept(&poll, &listener, &mut connections)?,
                 number => {
                     let slot = &mut connections[number as usize];
                     let Some(connection) = slot else { continue };
@@ -175,15 +178,17 @@ impl Answers {
     }
 }
 
+/// Takes all waiting connections; returns how many there were.
 fn accept(
     poll: &impl std::os::fd::AsFd,
     listener: &TcpListener,
     connections: &mut Vec<Option<Connection>>,
-) -> Outcome<()> {
+) -> Outcome<u64> {
+    let mut count = 0;
     loop {
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(count),
             // The peer gave up while it waited in the queue.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
             Err(error) => return Err(error.into()),
@@ -197,6 +202,7 @@ fn accept(
             connections.resize_with(number + 1, || None);
         }
         connections[number] = Some(Connection::new(stream));
+        count += 1;
     }
 }
 

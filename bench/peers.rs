@@ -164,9 +164,15 @@ impl Place<'_> {
             .arg("capture")
             .arg(format!("--source=http://{}", self.origin))
             .arg(format!("--listen={}", self.address))
-            .args(["--tls", "off", "--workers", "1", "--admin", "off"])
+            .args(["--tls", "off", "--workers", "1"])
             .arg("--state-dir")
             .arg(self.directory);
+        // Its port may be another tapline's; a version without that listener has no such flag.
+        let help = Command::new(tapline(plan)).args(["capture", "--help"]).output();
+        let help = help.map(|output| output.stdout).unwrap_or_default();
+        if memchr::memmem::find(&help, b"--admin").is_some() {
+            command.args(["--admin", "off"]);
+        }
         command
     }
 

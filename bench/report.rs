@@ -20,6 +20,8 @@ pub(crate) struct Cell {
     pub(crate) proxy: &'static str,
     pub(crate) round: u32,
     pub(crate) window: Window,
+    /// Connections the origin accepted, the first probe and the warm-up included.
+    pub(crate) origin_connections: u64,
 }
 
 /// One proxy holding idle connections in one round; memory resident, in bytes.
