@@ -7,7 +7,7 @@
 use crate::Outcome;
 use crate::latency::Latencies;
 use crate::plan::RoleArguments;
-use crate::usage::CpuReading;
+use crate::usage::{self, CpuReading};
 use crate::wire::{self, KnownHead};
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,8 @@ pub(crate) struct Window {
     pub(crate) origin_cpu_us: f64,
     /// CPU time of the load generator, in microseconds.
     pub(crate) load_cpu_us: f64,
+    /// CPU time that anything else on the machine used, in microseconds.
+    pub(crate) others_cpu_us: f64,
 }
 
 /// Runs the load and prints the window as one line of JSON.
@@ -40,21 +42,25 @@ pub(crate) fn run(arguments: &RoleArguments) -> Outcome<()> {
     load.drive(Duration::from_millis(arguments.warm_up_ms))?;
     load.latencies = Latencies::new();
     let readers = Readers::new(arguments);
+    let machine_before = usage::machine_busy_ns()?;
     let before = readers.read()?;
     let started = Instant::now();
     load.drive(Duration::from_secs(arguments.seconds))?;
     let elapsed = started.elapsed();
     let after = readers.read()?;
+    let machine_us = (usage::machine_busy_ns()? - machine_before) as f64 / 1e3;
     let used_us =
         |of: fn(&[CpuReading; 3]) -> &CpuReading| of(&after).ns_since(of(&before)) as f64 / 1e3;
+    let [proxy, origin, own] = [used_us(|r| &r[0]), used_us(|r| &r[1]), used_us(|r| &r[2])];
     let window = Window {
         requests: load.latencies.total(),
         seconds: elapsed.as_secs_f64(),
         p50_us: load.latencies.quantile_us(0.5),
         p99_us: load.latencies.quantile_us(0.99),
-        proxy_cpu_us: used_us(|r| &r[0]),
-        origin_cpu_us: used_us(|r| &r[1]),
-        load_cpu_us: used_us(|r| &r[2]),
+        proxy_cpu_us: proxy,
+        origin_cpu_us: origin,
+        load_cpu_us: own,
+        others_cpu_us: (machine_us - proxy - origin - own).max(0.0),
     };
     if window.requests == 0 {
         return Err("no answer completed in the measured window".into());

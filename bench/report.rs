@@ -84,12 +84,13 @@ impl Report {
             Entry::Cell(cell) => {
                 let window = &cell.window;
                 eprintln!(
-                    "round {} {:<11} {:<13} {:>8.0} req/s {:>8.2} us/req",
+                    "round {} {:<11} {:<13} {:>8.0} req/s {:>8.2} us/req, others {:.0}%",
                     cell.round + 1,
                     cell.workload,
                     cell.proxy,
                     per_second(window),
-                    per_request(window.proxy_cpu_us, window)
+                    per_request(window.proxy_cpu_us, window),
+                    others(window)
                 );
                 self.cells.push(cell);
             }
@@ -127,7 +128,7 @@ impl Report {
         }
         println!("\n{} ({})", workload.title, workload.name);
         println!(
-            "{:<13} {:>6} {:>9} {:>9} {:>9} {:>10} {:>6} {:>8} {:>9} {:>9}",
+            "{:<13} {:>6} {:>9} {:>9} {:>9} {:>10} {:>6} {:>8} {:>9} {:>9} {:>7}",
             "proxy",
             "rounds",
             "req/s",
@@ -137,7 +138,8 @@ impl Report {
             "busy",
             "/haproxy",
             "load us",
-            "orig. us"
+            "orig. us",
+            "others"
         );
         for name in names() {
             let own: Vec<&Cell> = cells.iter().filter(|c| c.proxy == name).copied().collect();
@@ -150,7 +152,7 @@ impl Report {
             let proxied = name != Variant::Direct.name();
             let only_proxied = |text: String| if proxied { text } else { "-".to_owned() };
             println!(
-                "{name:<13} {:>6} {:>9.0} {:>9.0} {:>9.0} {:>10} {:>6} {:>8} {:>9.2} {:>9.2}",
+                "{name:<13} {:>6} {:>9.0} {:>9.0} {:>9.0} {:>10} {:>6} {:>8} {:>9.2} {:>9.2} {:>7}",
                 own.len(),
                 median_of(per_second),
                 median_of(|w| w.p50_us),
@@ -160,6 +162,7 @@ impl Report {
                 only_proxied(ratio(&own, &cells)),
                 median_of(|w| per_request(w.load_cpu_us, w)),
                 median_of(|w| per_request(w.origin_cpu_us, w)),
+                format!("{:.0}%", median_of(others)),
             );
         }
     }
@@ -228,6 +231,11 @@ fn per_second(window: &Window) -> f64 {
 
 fn per_request(cpu_us: f64, window: &Window) -> f64 {
     cpu_us / window.requests as f64
+}
+
+/// What the rest of the machine used meanwhile, in percent of one core.
+fn others(window: &Window) -> f64 {
+    window.others_cpu_us / window.seconds / 1e4
 }
 
 /// The middle value, or the mean of the two in the middle; of at least one value.
