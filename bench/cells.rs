@@ -10,7 +10,7 @@ use crate::load::Window;
 use crate::peers::{self, Peer, Variant};
 use crate::plan::Plan;
 use crate::process::Process;
-use crate::report::{Cell, Held, Report};
+use crate::report::{self, Cell, Held, Report};
 use crate::usage;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -77,7 +77,7 @@ impl Bench<'_> {
                         format!("--seconds={}", self.plan.seconds),
                         format!("--warm-up-ms={}", self.plan.warm_up_ms),
                     ];
-                    let measured = self.window(variant, workload.connections, arguments);
+                    let measured = self.quiet_window(variant, workload.connections, &arguments);
                     self.note(variant, measured, |(window, origin_connections)| Cell {
                         workload: workload.name,
                         proxy: variant.name(),
@@ -89,6 +89,29 @@ impl Bench<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The first window that others left alone, or the quietest of as many as are tried.
+    fn quiet_window(
+        &self,
+        variant: Variant,
+        connections: u32,
+        arguments: &[String],
+    ) -> Outcome<(Window, u64)> {
+        let mut best = self.window(variant, connections, arguments.to_vec())?;
+        let Some(percent) = self.plan.others_max else { return Ok(best) };
+        for _ in 1..ATTEMPTS_MAX {
+            if report::others_percent(&best.0) <= f64::from(percent) {
+                break;
+            }
+            host::check_interrupted()?;
+            std::thread::sleep(RETRY_PAUSE);
+            let next = self.window(variant, connections, arguments.to_vec())?;
+            if report::others_percent(&next.0) < report::others_percent(&best.0) {
+                best = next;
+            }
+        }
+        Ok(best)
     }
 
     /// One measured window and the connections the origin accepted for it.
@@ -174,7 +197,7 @@ impl Bench<'_> {
         Ok((before, held))
     }
 
-    fn note<T, E: Into<crate::report::Entry>>(
+    fn note<T, E: Into<report::Entry>>(
         &mut self,
         variant: Variant,
         measured: Outcome<T>,
@@ -233,6 +256,8 @@ impl Cores {
 
 /// Open files of a proxy besides its connections.
 const FILES_BESIDE: u64 = 300;
+const ATTEMPTS_MAX: u32 = 8;
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 const TIME_BESIDE: Duration = Duration::from_secs(20);
 const OPENING_TIME_MAX: Duration = Duration::from_mins(2);
 const SETTLING_TIME: Duration = Duration::from_secs(2);

@@ -30,6 +30,10 @@ pub(crate) struct Plan {
     /// Pin nothing: proxy, origin and load share all cores
     #[arg(long)]
     pub(crate) both_cores: bool,
+    /// Repeat a measurement, up to 8 times, while other programs use more than this percentage of
+    /// one core in its window; the quietest is kept
+    #[arg(long, value_name = "PERCENT")]
+    pub(crate) others_max: Option<u32>,
     /// Measure memory per idle connection with this many connections instead of the workloads
     #[arg(long, num_args = 0..=1, default_missing_value = "10000",
           value_parser = clap::value_parser!(u32).range(1..=200_000))]

@@ -90,7 +90,7 @@ impl Report {
                     cell.proxy,
                     per_second(window),
                     per_request(window.proxy_cpu_us, window),
-                    others(window)
+                    others_percent(window)
                 );
                 self.cells.push(cell);
             }
@@ -162,7 +162,7 @@ impl Report {
                 only_proxied(ratio(&own, &cells)),
                 median_of(|w| per_request(w.load_cpu_us, w)),
                 median_of(|w| per_request(w.origin_cpu_us, w)),
-                format!("{:.0}%", median_of(others)),
+                format!("{:.0}%", median_of(others_percent)),
             );
         }
     }
@@ -234,7 +234,7 @@ fn per_request(cpu_us: f64, window: &Window) -> f64 {
 }
 
 /// What the rest of the machine used meanwhile, in percent of one core.
-fn others(window: &Window) -> f64 {
+pub(crate) fn others_percent(window: &Window) -> f64 {
     window.others_cpu_us / window.seconds / 1e4
 }
 
