@@ -34,7 +34,8 @@ impl ConnectionId {
         put_hex(&mut id[26..34], u64::from(serial));
         put_hex(&mut id[35..51], unix_nanos);
         // A multiplicative mix (the constant is 2^64 divided by the golden ratio) spreads the partition hash.
-        let mixed = (incarnation ^ unix_nanos ^ u64::from(serial)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mixed =
+            (incarnation ^ unix_nanos ^ u64::from(serial)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         put_hex(&mut id[52..60], mixed >> 32);
         Self(id)
     }

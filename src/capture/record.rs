@@ -77,7 +77,8 @@ const PROVENANCE: [u8; 2] = [0xAA, 0x5E];
 const GAP_MEMORY: u8 = 1;
 
 /// The most bytes that [`put_provenance`] appends.
-pub(super) const PROVENANCE_BYTES_MAX: usize = 2 + 2 + 9 + 4 + 11 + (2 + 6 + 2) + 96 + (2 + 2 + 11 + 11);
+pub(super) const PROVENANCE_BYTES_MAX: usize =
+    2 + 2 + 9 + 4 + 11 + (2 + 6 + 2) + 96 + (2 + 2 + 11 + 11);
 
 /// Appends the provenance field.
 pub(super) fn put_provenance(

@@ -103,7 +103,13 @@ impl Stream {
     }
 
     /// The request that was being read is complete.
-    pub fn end_of_request(&mut self, to: &mut Context<'_>, stamp: &Stamp, first_line: i32, headers: i32) {
+    pub fn end_of_request(
+        &mut self,
+        to: &mut Context<'_>,
+        stamp: &Stamp,
+        first_line: i32,
+        headers: i32,
+    ) {
         self.prepare(to, SMALL_OBSERVATION_MAX);
         put_end_of_message(&mut self.open, stamp, first_line, headers);
         self.in_request = false;
@@ -136,7 +142,14 @@ impl Stream {
     }
 
     /// Closes the open record. `sequence` is the next of its worker.
-    pub fn finish(&mut self, identity: &Identity, sequence: u64, last: bool, owner: u64, held: bool) -> Record {
+    pub fn finish(
+        &mut self,
+        identity: &Identity,
+        sequence: u64,
+        last: bool,
+        owner: u64,
+        held: bool,
+    ) -> Record {
         debug_assert!(self.is_open(), "invariant: a record without observations is never written");
         self.finished += 1;
         let mut bytes = std::mem::take(&mut self.open);
@@ -210,8 +223,13 @@ const ROOM_BYTES_MIN: usize = 256;
 
 const _: () = assert!(
     RECORD_BYTES_MIN
-        > 2 + ConnectionId::BYTES + 2 + NODE_BYTES_MAX + 8 + TAIL_BYTES_MAX
-            + SMALL_RESERVE_BYTES + 2 * ROOM_BYTES_MIN
+        > 2 + ConnectionId::BYTES
+            + 2
+            + NODE_BYTES_MAX
+            + 8
+            + TAIL_BYTES_MAX
+            + SMALL_RESERVE_BYTES
+            + 2 * ROOM_BYTES_MIN
 );
 
 #[cfg(test)]
@@ -268,12 +286,16 @@ mod tests {
         assert_eq!(first.number(), (1, false));
         assert_eq!(first.prior_requests_received, None);
         assert_eq!(first.last_observation_was_unterminated_read, None);
-        let kinds: Vec<_> = first.sub_stream.iter().map(|o| o.capture.as_ref().map(Capture::kind)).collect();
+        let kinds: Vec<_> =
+            first.sub_stream.iter().map(|o| o.capture.as_ref().map(Capture::kind)).collect();
         assert_eq!(kinds, [Some("read"), Some("endOfMessageIndicator"), Some("write")]);
         let ts = first.sub_stream[0].ts.expect("stamped");
         assert_eq!((ts.seconds, ts.nanos), (1_795_224_395, 634_033_644));
         let origin = first.provenance.expect("always there");
-        assert_eq!((origin.incarnation, origin.worker, origin.sequence), (0xFEED_0000_0000_BEEF, 2, 41));
+        assert_eq!(
+            (origin.incarnation, origin.worker, origin.sequence),
+            (0xFEED_0000_0000_BEEF, 2, 41)
+        );
 
         bench.with(|stream, sink| stream.read(sink, &stamp, b"POST"));
         let (_, second) = bench.finish(false);
@@ -296,7 +318,10 @@ mod tests {
         let notes = third.provenance.expect("always there");
         assert_eq!(notes.undelivered.map(|u| (u.requests, u.cause)), Some((300, 1)));
         let refused = notes.refused.expect("noted");
-        assert_eq!((&*refused.reason, refused.bytes, refused.crc32c), ("bare_lf", 70_000, 0xDEAD_BEEF));
+        assert_eq!(
+            (&*refused.reason, refused.bytes, refused.crc32c),
+            ("bare_lf", 70_000, 0xDEAD_BEEF)
+        );
         assert_eq!(notes.gap.map(|g| (g.cause, g.requests, g.bytes)), Some((1, 1, 1 << 40)));
     }
 
@@ -337,8 +362,10 @@ mod tests {
                 bench.with(|stream, sink| stream.read(sink, &stamp, &bytes));
             }
             bench.stream.note(|notes| {
-                notes.undelivered = Some(Undelivered { requests: u32::MAX, cause: UndeliveredCause::Stopped });
-                notes.refused = Some(("chunk_extension_too_large_and_more_text", u64::MAX, u32::MAX));
+                notes.undelivered =
+                    Some(Undelivered { requests: u32::MAX, cause: UndeliveredCause::Stopped });
+                notes.refused =
+                    Some(("chunk_extension_too_large_and_more_text", u64::MAX, u32::MAX));
                 notes.gap = Some((u64::MAX, u64::MAX));
             });
             bench.with(|stream, sink| {

@@ -24,7 +24,13 @@ pub(super) struct Arguments {
     source: SourceUrl,
 
     /// Where to listen, as 0.0.0.0:9200 or [::]:9200; may be repeated
-    #[arg(long, env = "TAPLINE_CAPTURE_LISTEN", value_name = "ADDR", value_delimiter = ',', default_value = "0.0.0.0:9200")]
+    #[arg(
+        long,
+        env = "TAPLINE_CAPTURE_LISTEN",
+        value_name = "ADDR",
+        value_delimiter = ',',
+        default_value = "0.0.0.0:9200"
+    )]
     listen: Vec<SocketAddr>,
 
     /// Worker threads [default: one per usable processor less one for the sink]
@@ -36,7 +42,13 @@ pub(super) struct Arguments {
     cpus: Option<CpuList>,
 
     /// TLS to clients; in this version only `off` works
-    #[arg(long, env = "TAPLINE_CAPTURE_TLS", value_name = "MODE", value_enum, default_value = "self-signed")]
+    #[arg(
+        long,
+        env = "TAPLINE_CAPTURE_TLS",
+        value_name = "MODE",
+        value_enum,
+        default_value = "self-signed"
+    )]
     tls: TlsMode,
 
     /// Directory of node name and capture log [default: ./tapline-state, under systemd $STATE_DIRECTORY]
@@ -52,7 +64,12 @@ pub(super) struct Arguments {
     kafka_brokers: Option<String>,
 
     /// The topic
-    #[arg(long, env = "TAPLINE_CAPTURE_KAFKA_TOPIC", value_name = "NAME", default_value = "logging-traffic-topic")]
+    #[arg(
+        long,
+        env = "TAPLINE_CAPTURE_KAFKA_TOPIC",
+        value_name = "NAME",
+        default_value = "logging-traffic-topic"
+    )]
     kafka_topic: String,
 
     /// File of librdkafka properties, one name=value per line
@@ -111,10 +128,15 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
 fn config(arguments: Arguments) -> Result<CaptureConfig, Failure> {
     let a = arguments;
     if a.record_bytes_max < RECORD_BYTES_MIN {
-        return Err(Failure::configuration(format!("--record-bytes-max must be at least {RECORD_BYTES_MIN}")));
+        return Err(Failure::configuration(format!(
+            "--record-bytes-max must be at least {RECORD_BYTES_MIN}"
+        )));
     }
     if a.record_bytes_max > crate::log::PAYLOAD_BYTES_MAX {
-        return Err(Failure::configuration(format!("--record-bytes-max must be at most {}", crate::log::PAYLOAD_BYTES_MAX)));
+        return Err(Failure::configuration(format!(
+            "--record-bytes-max must be at most {}",
+            crate::log::PAYLOAD_BYTES_MAX
+        )));
     }
     if a.workers == Some(0) {
         return Err(Failure::configuration("--workers must be at least 1"));

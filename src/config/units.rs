@@ -5,7 +5,9 @@ use std::time::Duration;
 /// `500ms`, `10s`, `5m`, `2h`; a unit is required.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split(text);
-    let number: u64 = number.parse().map_err(|_| format!("'{text}' is not a duration; write 500ms, 10s, 5m or 2h"))?;
+    let number: u64 = number
+        .parse()
+        .map_err(|_| format!("'{text}' is not a duration; write 500ms, 10s, 5m or 2h"))?;
     match unit {
         "ms" => Ok(Duration::from_millis(number)),
         "s" => Ok(Duration::from_secs(number)),
@@ -18,7 +20,9 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 /// `65536`, `64KiB`, `512MiB`, `2GiB`; without a unit it is bytes.
 pub fn bytes(text: &str) -> Result<u64, String> {
     let (number, unit) = split(text);
-    let number: u64 = number.parse().map_err(|_| format!("'{text}' is not a size; write 65536, 64KiB, 512MiB or 2GiB"))?;
+    let number: u64 = number
+        .parse()
+        .map_err(|_| format!("'{text}' is not a size; write 65536, 64KiB, 512MiB or 2GiB"))?;
     let shift = match unit {
         "" | "B" => 0,
         "KiB" | "K" | "k" => 10,

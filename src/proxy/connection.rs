@@ -186,7 +186,12 @@ impl Connection {
     }
 
     /// Closes the open record, if there is one, and puts it on its way.
-    pub(super) fn finish_record(&mut self, recorder: &mut Recorder, counters: &Counters, last: bool) {
+    pub(super) fn finish_record(
+        &mut self,
+        recorder: &mut Recorder,
+        counters: &Counters,
+        last: bool,
+    ) {
         if !self.stream.is_open() {
             return;
         }
@@ -198,7 +203,13 @@ impl Connection {
     }
 
     /// Records bytes of one side, over as many records as it takes; held ones are entered into the held queue.
-    pub(super) fn record<R: Ring>(&mut self, core: &mut CoreParts<'_, R>, side: u8, bytes: &[u8], held: bool) {
+    pub(super) fn record<R: Ring>(
+        &mut self,
+        core: &mut CoreParts<'_, R>,
+        side: u8,
+        bytes: &[u8],
+        held: bool,
+    ) {
         let mut rest = bytes;
         let mut starts = self.arriving.is_some_and(|arriving| !arriving.forwarded);
         while !rest.is_empty() {
@@ -271,7 +282,12 @@ impl Connection {
     }
 
     /// Ends the connection: nothing more is sent, both sockets are closed as soon as the kernel lets go of them.
-    pub(super) fn close<R: Ring>(&mut self, core: &mut Core<R>, reset_client: bool, reset_source: bool) {
+    pub(super) fn close<R: Ring>(
+        &mut self,
+        core: &mut Core<R>,
+        reset_client: bool,
+        reset_source: bool,
+    ) {
         self.end_stream(core);
         self.drop_queued(core, SOURCE);
         self.drop_queued(core, CLIENT);
@@ -301,7 +317,12 @@ impl Connection {
     }
 
     /// Drops what is held. `never_sent`: requests beyond the held ones of which no byte reached the source.
-    pub(super) fn drop_held<R: Ring>(&mut self, core: &mut Core<R>, cause: UndeliveredCause, never_sent: u32) {
+    pub(super) fn drop_held<R: Ring>(
+        &mut self,
+        core: &mut Core<R>,
+        cause: UndeliveredCause,
+        never_sent: u32,
+    ) {
         let Core { ring, recorder, counters, .. } = core;
         let held = self.hold.clear(&mut |segment| discard(ring, &mut recorder.pool, segment));
         let requests = held.max(never_sent);

@@ -109,7 +109,12 @@ impl HoldQueue {
 
     /// Record `number` is durable and `memory` is its content: moves what may go now to `out`. Gives the memory back
     /// when nothing is to be sent from it.
-    pub(super) fn durable(&mut self, number: u32, memory: Vec<u8>, out: &mut SendQueue) -> Option<Vec<u8>> {
+    pub(super) fn durable(
+        &mut self,
+        number: u32,
+        memory: Vec<u8>,
+        out: &mut SendQueue,
+    ) -> Option<Vec<u8>> {
         self.records_under_way = self.records_under_way.saturating_sub(1);
         let of_record =
             |e: &Entry| matches!(&e.what, What::Held { place, .. } if place.record == number);

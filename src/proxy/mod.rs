@@ -28,6 +28,6 @@ mod slab;
 mod timers;
 mod worker;
 
-pub use settings::Settings;
 pub use self::core::Now;
+pub use settings::Settings;
 pub use worker::{Control, Parts, Worker};

@@ -63,7 +63,11 @@ impl Connection {
     }
 
     /// Follows the framing; returns how many bytes make sense and, if not all do, why.
-    fn follow<R: Ring>(&mut self, core: &mut Core<R>, chunk: Chunk) -> (usize, Option<&'static str>) {
+    fn follow<R: Ring>(
+        &mut self,
+        core: &mut Core<R>,
+        chunk: Chunk,
+    ) -> (usize, Option<&'static str>) {
         let len = chunk.len as usize;
         let limits = core.settings.limits;
         let mut at = 0;
@@ -142,7 +146,11 @@ impl Connection {
     }
 
     /// A connect ended.
-    pub(super) fn source_connected<R: Ring>(&mut self, core: &mut Core<R>, result: Result<(), Errno>) {
+    pub(super) fn source_connected<R: Ring>(
+        &mut self,
+        core: &mut Core<R>,
+        result: Result<(), Errno>,
+    ) {
         self.source.connecting = false;
         let Upstream::Connecting(attempt) = self.upstream else { return };
         if self.phase != Phase::Flowing {
@@ -160,7 +168,12 @@ impl Connection {
     }
 
     /// Connects to the address of this number, or gives up with the reason of the last attempt.
-    pub(super) fn connect_source<R: Ring>(&mut self, core: &mut Core<R>, attempt: usize, last: Errno) {
+    pub(super) fn connect_source<R: Ring>(
+        &mut self,
+        core: &mut Core<R>,
+        attempt: usize,
+        last: Errno,
+    ) {
         let Some(address) = core.settings.source_addresses.get(attempt).copied() else {
             self.source_unreachable(core, last);
             return;

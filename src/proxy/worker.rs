@@ -79,7 +79,8 @@ pub struct Parts<R: Ring> {
 impl<R: Ring> Worker<R> {
     /// A worker that accepts from its first turn on.
     pub fn new(parts: Parts<R>, now: Now) -> Self {
-        let Parts { mut ring, listeners, settings, identity, counters, control, bell, sink } = parts;
+        let Parts { mut ring, listeners, settings, identity, counters, control, bell, sink } =
+            parts;
         ring.wake_on(Fd(std::os::fd::AsRawFd::as_raw_fd(bell.event())));
         listeners.iter().for_each(|listener| ring.accept(*listener));
         let recorder = Recorder {
@@ -209,9 +210,14 @@ impl<R: Ring> Worker<R> {
                     connection.source_connected(core, result);
                 }
             }
-            Completion::HungUp(token, gone) => {
+            Completion::HungUp(token) => {
                 if let Some((connection, core)) = self.find(token) {
-                    hung_up(connection, core, token, gone);
+                    hung_up(connection, core, token);
+                }
+            }
+            Completion::WatchEnded(token) => {
+                if let Some((connection, _)) = self.find(token) {
+                    connection.side(token.side()).watching = false;
                 }
             }
         }
@@ -269,7 +275,8 @@ impl<R: Ring> Worker<R> {
                     && let Some((connection, _)) = self.find(Token::from_bits(record.owner))
                 {
                     let block = memory.take().expect("invariant: just set");
-                    memory = connection.hold.durable(record.number, block, &mut connection.source.out);
+                    memory =
+                        connection.hold.durable(record.number, block, &mut connection.source.out);
                 }
                 if let Some(memory) = memory {
                     self.core.recorder.pool.give(memory);
@@ -470,10 +477,9 @@ fn failed<R: Ring>(connection: &mut Connection, core: &mut Core<R>, token: Token
     }
 }
 
-fn hung_up<R: Ring>(connection: &mut Connection, core: &mut Core<R>, token: Token, gone: bool) {
+fn hung_up<R: Ring>(connection: &mut Connection, core: &mut Core<R>, token: Token) {
     let side = connection.side(token.side());
-    side.watching = false;
-    if !gone || side.closing.is_some() {
+    if side.closing.is_some() {
         return;
     }
     if token.side() == CLIENT && !side.shut {

@@ -114,9 +114,10 @@ pub enum Completion {
     Sent(Token, u64),
     /// The send failed and what was left of it was dropped.
     SendFailed(Token, Errno),
-    /// The peer reset or fully closed while nothing was being received (see [`Ring::watch_hangup`]); `false` when the
-    /// watch ended without that.
-    HungUp(Token, bool),
+    /// The peer reset, or both directions are shut; seen by [`Ring::watch_hangup`].
+    HungUp(Token),
+    /// The watch of [`Ring::watch_hangup`] is over.
+    WatchEnded(Token),
     /// The event descriptor was written.
     Woken,
 }
@@ -137,7 +138,7 @@ pub trait Ring {
     fn receive(&mut self, token: Token, fd: Fd);
     /// Asks for the receive of `token` to end; [`Completion::ReceiveEnded`] follows, perhaps after more data.
     fn stop_receiving(&mut self, token: Token);
-    /// Reports a reset while nothing is being received on `fd`.
+    /// Reports a reset even while nothing is being received on `fd`, until cancelled.
     fn watch_hangup(&mut self, token: Token, fd: Fd);
     /// Sends all of `queue`, which is left empty, in as few operations as possible. One send at a time per token.
     fn send(&mut self, token: Token, fd: Fd, queue: &mut SendQueue);

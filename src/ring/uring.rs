@@ -153,7 +153,11 @@ impl Uring {
                 0.. => Some(Completion::Accepted(Fd(result))),
                 _ => Some(Completion::AcceptEnded(Fd(payload as i32), errno)),
             },
-            Kind::Hangup => Some(Completion::HungUp(Token::from_bits(payload), result > 0)),
+            Kind::Hangup if result > 0 && result as i16 & (libc::POLLERR | libc::POLLHUP) != 0 => {
+                Some(Completion::HungUp(Token::from_bits(payload)))
+            }
+            Kind::Hangup if result > 0 && more => None,
+            Kind::Hangup => Some(Completion::WatchEnded(Token::from_bits(payload))),
             Kind::Wake => Some(Completion::Woken),
             Kind::Cancel => None,
         }
@@ -201,8 +205,9 @@ impl Ring for Uring {
     }
 
     fn watch_hangup(&mut self, token: Token, fd: Fd) {
-        // No events asked for: POLLERR and POLLHUP are reported always, and neither comes for a mere FIN.
-        let entry = opcode::PollAdd::new(types::Fd(fd.0), 0).build();
+        // No events asked for: errors and hang-ups are reported always. Multishot polls are edge-triggered: a FIN, which
+        // io_uring reports unasked as well (POLLRDHUP), then comes once instead of for ever.
+        let entry = opcode::PollAdd::new(types::Fd(fd.0), 0).multi(true).build();
         self.start(entry, Kind::Hangup, token.to_bits());
     }
 
@@ -257,7 +262,11 @@ impl Ring for Uring {
         // SAFETY: `args` and the timespec it points to outlive the call; entries own what they point to (see `push`).
         match unsafe { self.ring.submitter().enter(to_submit, want, flags.bits(), Some(&args)) } {
             Ok(_) => {}
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)) => {}
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)
+                ) => {}
             Err(error) => return Err(error),
         }
         if self.ring.submission().is_empty() {
@@ -277,6 +286,7 @@ impl Ring for Uring {
                         let listener = Fd(split(entry.user_data()).1 as i32);
                         out.push(Completion::AcceptEnded(listener, Errno(libc::EAGAIN)));
                     }
+                    Completion::HungUp(token) if ended => out.push(Completion::WatchEnded(token)),
                     _ => {}
                 }
             }
@@ -311,7 +321,11 @@ impl Ring for Uring {
 impl Drop for Uring {
     fn drop(&mut self) {
         // What is still under way may read and write the buffers and send slots: end it first.
-        self.start(opcode::AsyncCancel2::new(types::CancelBuilder::any().all()).build(), Kind::Cancel, 0);
+        self.start(
+            opcode::AsyncCancel2::new(types::CancelBuilder::any().all()).build(),
+            Kind::Cancel,
+            0,
+        );
         let mut dropped = Vec::new();
         for _ in 0..DROP_TURNS_MAX {
             if self.under_way == 0 {

@@ -113,7 +113,8 @@ pub fn run(config: &CaptureConfig) -> Result<(), Failure> {
         node = origin.node, incarnation = format!("{:016x}", origin.incarnation),
         capture = !config.no_capture, capture_memory_bytes = memory, "ready"
     );
-    let control = Supervisor { control, bells, counters, sink_counters, workers_left: workers, sinks_left };
+    let control =
+        Supervisor { control, bells, counters, sink_counters, workers_left: workers, sinks_left };
     control.run(&inbox)
 }
 
@@ -134,7 +135,12 @@ fn start_worker(number: usize, seat: Seat, events: Sender<Event>) -> std::io::Re
         if let Some(cpu) = seat.cpu
             && !cpu::pin(cpu)
         {
-            tracing::warn!(event = "worker.unpinned", worker = number, cpu, "the worker could not be pinned to its processor");
+            tracing::warn!(
+                event = "worker.unpinned",
+                worker = number,
+                cpu,
+                "the worker could not be pinned to its processor"
+            );
         }
         let result = work(seat).map_err(|error| format!("worker {number}: {error}"));
         // The receiver is gone only when the process is ending anyway.
@@ -184,7 +190,10 @@ impl Supervisor {
             match event {
                 Event::Stop if stopping => {
                     self.report("capture.abandoned");
-                    return Err(Failure::new(ExitCode::Failed, "stopped by a second signal before everything in flight was finished"));
+                    return Err(Failure::new(
+                        ExitCode::Failed,
+                        "stopped by a second signal before everything in flight was finished",
+                    ));
                 }
                 Event::Stop => {
                     stopping = true;
@@ -197,13 +206,20 @@ impl Supervisor {
                 Event::SinkEnded(Ok(())) => self.sinks_left -= 1,
                 Event::WorkerEnded(Err(error)) => {
                     self.report("capture.failed");
-                    return Err(Failure::new(ExitCode::Bug, format!("{error}. Nothing acknowledged is lost; start again and report this")));
+                    return Err(Failure::new(
+                        ExitCode::Bug,
+                        format!(
+                            "{error}. Nothing acknowledged is lost; start again and report this"
+                        ),
+                    ));
                 }
                 Event::SinkEnded(Err(error)) => {
                     self.report("capture.failed");
                     return Err(Failure::new(
                         ExitCode::Failed,
-                        format!("{error}. Nothing more was let through after this; what was acknowledged is safe"),
+                        format!(
+                            "{error}. Nothing more was let through after this; what was acknowledged is safe"
+                        ),
                     ));
                 }
             }

@@ -48,14 +48,19 @@ pub(super) fn descriptors() -> Result<(), Failure> {
     }
     if allowed < DESCRIPTORS_ADVISED {
         tracing::warn!(
-            event = "limits.open_files", allowed, connections,
+            event = "limits.open_files",
+            allowed,
+            connections,
             "the open-files limit allows few connections; raise it with LimitNOFILE= or ulimit -n"
         );
     }
     Ok(())
 }
 
-pub(super) fn listeners(config: &CaptureConfig, workers: usize) -> Result<Vec<Vec<socket2::Socket>>, Failure> {
+pub(super) fn listeners(
+    config: &CaptureConfig,
+    workers: usize,
+) -> Result<Vec<Vec<socket2::Socket>>, Failure> {
     let mut per_worker: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
     for address in &config.listen {
         let sockets = Bind(*address).listen(workers).map_err(Failure::configuration)?;

@@ -49,11 +49,17 @@ fn log_sink(
         let incarnation = found.directory.display().to_string();
         match found.outcome {
             Outcome::Closed { next, torn } => tracing::info!(
-                event = "log.recovered", incarnation, next, torn,
+                event = "log.recovered",
+                incarnation,
+                next,
+                torn,
                 "the last run did not end cleanly; its log was closed"
             ),
             Outcome::Corrupt { lost, next, .. } => tracing::error!(
-                event = "log.corrupt", incarnation, ?lost, next,
+                event = "log.corrupt",
+                incarnation,
+                ?lost,
+                next,
                 "records of an earlier run are damaged; the segment was kept aside and the rest stays readable"
             ),
             Outcome::Empty => {}
@@ -94,14 +100,18 @@ fn check_topic(settings: &KafkaSettings) -> Result<(), Failure> {
         match settings.check_topic().map_err(Failure::configuration)? {
             TopicCheck::Ready(partitions) => {
                 tracing::info!(
-                    event = "kafka.topic", topic = settings.topic(), partitions,
+                    event = "kafka.topic",
+                    topic = settings.topic(),
+                    partitions,
                     "records go to Kafka"
                 );
                 return Ok(());
             }
             TopicCheck::Unreachable(reason) => {
                 tracing::warn!(
-                    event = "kafka.unreachable", brokers = settings.brokers(), reason,
+                    event = "kafka.unreachable",
+                    brokers = settings.brokers(),
+                    reason,
                     "no broker answers; reads are served, writes wait until Kafka takes their records"
                 );
                 return Ok(());

@@ -375,7 +375,10 @@ impl KafkaSink {
         if let Some(suppressed) = self.complaint.allow() {
             let unacknowledged = self.waiting.len() + self.with_producer;
             tracing::error!(
-                event = "kafka.trouble", suppressed, unacknowledged, topic = self.settings.topic,
+                event = "kafka.trouble",
+                suppressed,
+                unacknowledged,
+                topic = self.settings.topic,
                 "{reason}; nothing is lost, held requests wait until Kafka takes their records"
             );
         }

@@ -15,9 +15,9 @@ use std::{
 use rdkafka::{
     ClientContext, Message,
     bindings::{
-        RD_KAFKA_MSG_F_COPY, rd_kafka_last_error, rd_kafka_produce,
-        rd_kafka_queue_destroy, rd_kafka_queue_get_main, rd_kafka_queue_io_event_enable,
-        rd_kafka_topic_destroy, rd_kafka_topic_new, rd_kafka_topic_t,
+        RD_KAFKA_MSG_F_COPY, rd_kafka_last_error, rd_kafka_produce, rd_kafka_queue_destroy,
+        rd_kafka_queue_get_main, rd_kafka_queue_io_event_enable, rd_kafka_topic_destroy,
+        rd_kafka_topic_new, rd_kafka_topic_t,
     },
     config::RDKafkaLogLevel,
     error::KafkaError,
@@ -119,7 +119,12 @@ impl Lender {
         unsafe {
             let queue = rd_kafka_queue_get_main(client);
             let one = 1u64.to_ne_bytes();
-            rd_kafka_queue_io_event_enable(queue, bell.event().as_raw_fd(), one.as_ptr().cast(), one.len());
+            rd_kafka_queue_io_event_enable(
+                queue,
+                bell.event().as_raw_fd(),
+                one.as_ptr().cast(),
+                one.len(),
+            );
             rd_kafka_queue_destroy(queue);
         }
         Some(Self { topic, producer })

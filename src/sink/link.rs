@@ -205,7 +205,8 @@ mod tests {
                 sent += pending.len() as u32;
             }
             if !pending.is_empty() {
-                pending = worker.publish(std::mem::take(&mut pending), true).err().unwrap_or_default();
+                pending =
+                    worker.publish(std::mem::take(&mut pending), true).err().unwrap_or_default();
             }
             while let Some(batch) = worker.returned() {
                 for record in batch {

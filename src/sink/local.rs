@@ -42,7 +42,12 @@ pub struct LogSink {
 
 impl LogSink {
     /// A sink over `links`, which all wake `bell`.
-    pub fn new(writer: Writer, links: Vec<SinkEnd>, bell: Arc<Bell>, counters: Arc<SinkCounters>) -> Self {
+    pub fn new(
+        writer: Writer,
+        links: Vec<SinkEnd>,
+        bell: Arc<Bell>,
+        counters: Arc<SinkCounters>,
+    ) -> Self {
         let waiting = links.iter().map(|_| Batch::new()).collect();
         let complaint = Quiet::new(Duration::from_secs(10));
         Self { writer, links, bell, counters, waiting, unsynced_since: None, complaint }
@@ -92,7 +97,9 @@ impl LogSink {
         for waiting in &self.waiting {
             let before = payloads.len();
             for record in waiting {
-                if payloads.len() == GROUP_RECORDS_MAX || (bytes > 0 && bytes + record.bytes.len() > GROUP_BYTES_MAX) {
+                if payloads.len() == GROUP_RECORDS_MAX
+                    || (bytes > 0 && bytes + record.bytes.len() > GROUP_BYTES_MAX)
+                {
                     break;
                 }
                 held |= record.held;
@@ -136,7 +143,11 @@ impl LogSink {
         self.counters.failed();
         self.counters.set_state(SinkState::Waiting(error.to_string()));
         if let Some(suppressed) = self.complaint.allow() {
-            tracing::error!(event = "log.disk_full", suppressed, "{error}; writes wait until there is space");
+            tracing::error!(
+                event = "log.disk_full",
+                suppressed,
+                "{error}; writes wait until there is space"
+            );
         }
         std::thread::sleep(FULL_DISK_PAUSE);
     }

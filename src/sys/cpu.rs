@@ -15,7 +15,9 @@ impl FromStr for CpuList {
         let mut cpus = Vec::new();
         for part in text.split(',') {
             let number = |text: &str| {
-                text.trim().parse::<usize>().map_err(|_| format!("'{part}' is not a processor or a range like 2-7"))
+                text.trim()
+                    .parse::<usize>()
+                    .map_err(|_| format!("'{part}' is not a processor or a range like 2-7"))
             };
             match part.split_once('-') {
                 Some((first, last)) => cpus.extend(number(first)?..=number(last)?),
