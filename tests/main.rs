@@ -1,1 +1,11 @@
-//! The integration tests.
+//! The integration tests: the program as its users run it, against real and scripted peers.
+//!
+//! `TAPLINE_TEST_SERVICES=off` leaves out what needs Kafka, Elasticsearch, nginx or Python;
+//! `TAPLINE_TEST_SLOW=1` makes the numbers large.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test and its rig fail by panicking; there is nobody to hand an error to"
+)]
+
+mod rig;
