@@ -8,4 +8,6 @@
     reason = "a test and its rig fail by panicking; there is nobody to hand an error to"
 )]
 
+mod refused;
 mod rig;
+mod transparency;

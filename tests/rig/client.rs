@@ -65,6 +65,19 @@ impl Client {
         self.response(&String::from_utf8_lossy(method))
     }
 
+    /// Sends everything and finishes while reading, so that neither side waits for the other; all
+    /// that was received.
+    pub(crate) fn exchange(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut writing = self.stream.try_clone().expect("a socket can be duplicated");
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                writing.write_all(bytes).expect("the connection takes bytes");
+                writing.shutdown(Shutdown::Write).expect("the connection is open");
+            });
+            self.until_end().expect("the stream ends well")
+        })
+    }
+
     /// Everything up to the end of the stream, or the error that ended it.
     pub(crate) fn until_end(&mut self) -> io::Result<Vec<u8>> {
         self.reader.rest()
