@@ -8,6 +8,13 @@
     reason = "a test and its rig fail by panicking; there is nobody to hand an error to"
 )]
 
+mod disk_full;
+mod holding;
+mod kill9;
+mod real_clients;
 mod refused;
 mod rig;
+mod shutdown;
+mod startup;
+mod topic_deleted;
 mod transparency;

@@ -265,7 +265,7 @@ fn an_early_answer_arrives_early_and_the_body_goes_on() {
     });
     let tapline = &mut Capture::of(origin.port()).start();
     let mut client = Client::connect(tapline.port());
-    let first = request("POST", "/_bulk", &[b'x'; 100_000]);
+    let first = request("POST", "/_bulk", &vec![b'x'; 100_000]);
     let (early, late) = first.split_at(5_000);
     client.send(early);
     assert_eq!(client.response("POST").text(), "early");
@@ -371,7 +371,7 @@ fn without_capture_the_bytes_are_the_same_and_nothing_is_written() {
     let origin = Origin::answering(|request| ok(&request.wire()));
     let tapline = &mut Capture::of(origin.port()).switch("--no-capture").start();
     let mut client = Client::connect(tapline.port());
-    let sent = request("POST", "/_bulk", &[b'z'; 300_000]);
+    let sent = request("POST", "/_bulk", &vec![b'z'; 300_000]);
     assert_eq!(client.ask(&sent).body, sent);
     tapline.stop();
     assert!(!tapline.log().exists(), "no capture log was asked for");

@@ -18,11 +18,7 @@ pub(crate) struct Client {
 impl Client {
     /// Connects, without delaying small segments.
     pub(crate) fn connect(port: u16) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).expect("the port is listened on");
-        stream.set_nodelay(true).expect("a connected socket takes options");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a connected socket takes options");
-        let reader = Reader::new(stream.try_clone().expect("a socket can be duplicated"));
-        Self { stream, reader }
+        try_connect(port).expect("the port is listened on")
     }
 
     /// Sends bytes; panics when the connection does not take them.
@@ -105,6 +101,15 @@ impl Client {
     pub(crate) fn read_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.stream.read(buffer)
     }
+}
+
+/// As [`Client::connect`], where nobody may listen.
+pub(crate) fn try_connect(port: u16) -> io::Result<Client> {
+    let stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let reader = Reader::new(stream.try_clone()?);
+    Ok(Client { stream, reader })
 }
 
 /// A request with a `Content-Length`.

@@ -259,7 +259,7 @@ const MODULES: &[Module] = &[
         ..module("reindex", "index.reindex.ReindexPlugin")
     },
 ];
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_mins(2);
 const NOBODY: u32 = 65_534;
 const NOGROUP: u32 = 65_534;
 

@@ -1,4 +1,4 @@
-//! A real Apache Kafka broker, one node in KRaft mode, with the few client calls the tests need.
+//! A real Apache Kafka broker, one node in `KRaft` mode, with the few client calls the tests need.
 //!
 //! The jars come from Maven Central once; the broker's data lives as long as its handle.
 
@@ -344,7 +344,7 @@ const ARTIFACTS: &[Artifact] = &[
 const CLUSTER: &str = "dGFwbGluZS1yaWctMDAwMA";
 const START: Duration = Duration::from_secs(90);
 const REQUEST: Duration = Duration::from_secs(15);
-const CONSUME: Duration = Duration::from_secs(120);
+const CONSUME: Duration = Duration::from_mins(2);
 const READ_RECORDS: usize = 4096;
 
 const BROKER: &str = "process.roles=broker,controller

@@ -71,6 +71,11 @@ impl<S: Read> Reader<S> {
         Self { stream, buffer: Vec::new(), start: 0 }
     }
 
+    /// The stream it reads from.
+    pub(crate) fn stream(&self) -> &S {
+        &self.stream
+    }
+
     /// The next request with its body; `None` at the end of the stream between requests.
     pub(crate) fn request(&mut self) -> io::Result<Option<Message>> {
         let Some(mut message) = self.head()? else { return Ok(None) };

@@ -30,7 +30,6 @@ pub(crate) struct Conversation {
 }
 
 /// One connection in the hands of a script.
-#[derive(Debug)]
 pub(crate) struct Visit {
     stream: TcpStream,
     reader: Reader<Recorder>,
@@ -44,11 +43,15 @@ struct State {
     closing: AtomicBool,
 }
 
-#[derive(Debug)]
 struct Recorder {
     stream: TcpStream,
     tape: Tape,
+    /// Who is told instead of the tape, and the number of the connection.
+    observe: Option<(Arc<Observe>, usize)>,
 }
+
+type Observe = dyn Fn(usize, &[u8]) + Send + Sync;
+type Script = dyn Fn(&mut Visit) -> io::Result<()> + Send + Sync;
 
 impl Origin {
     /// An origin that runs `script` for every connection, each in a thread of its own. When a
@@ -57,31 +60,17 @@ impl Origin {
     where
         S: Fn(&mut Visit) -> io::Result<()> + Send + Sync + 'static,
     {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("the loopback has a free port");
-        let address = listener.local_addr().expect("a bound socket has an address");
-        let state = Arc::new(State::default());
-        let script = Arc::new(script);
-        let accepting = Arc::clone(&state);
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                if accepting.closing.load(Ordering::Acquire) {
-                    return;
-                }
-                let Ok(stream) = stream else { continue };
-                let Ok(mut visit) = Visit::new(stream) else { continue };
-                lock(&accepting.conversations).push(visit.conversation.clone());
-                if let Ok(stream) = visit.stream.try_clone() {
-                    lock(&accepting.streams).push(stream);
-                }
-                let script = Arc::clone(&script);
-                thread::spawn(move || {
-                    // A script that fails has met the end of its connection; the tape tells which.
-                    let _ = script(&mut visit);
-                    let _ = visit.stream.shutdown(Shutdown::Both);
-                });
-            }
-        });
-        Self { address, state }
+        Self::listen(None, Arc::new(script))
+    }
+
+    /// As [`Self::start`]; `observe` is given the number of the connection and each piece of bytes
+    /// the moment it was received, before anything else is done with it. Nothing is recorded.
+    pub(crate) fn observing<O, S>(observe: O, script: S) -> Self
+    where
+        O: Fn(usize, &[u8]) + Send + Sync + 'static,
+        S: Fn(&mut Visit) -> io::Result<()> + Send + Sync + 'static,
+    {
+        Self::listen(Some(Arc::new(observe)), Arc::new(script))
     }
 
     /// An origin that reads each request to its end and answers with what `answer` gives.
@@ -117,6 +106,34 @@ impl Origin {
     pub(crate) fn received_bytes(&self) -> usize {
         self.conversations().iter().map(|conversation| conversation.received.len()).sum()
     }
+
+    fn listen(observe: Option<Arc<Observe>>, script: Arc<Script>) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("the loopback has a free port");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let state = Arc::new(State::default());
+        let accepting = Arc::clone(&state);
+        thread::spawn(move || {
+            for (number, stream) in listener.incoming().enumerate() {
+                if accepting.closing.load(Ordering::Acquire) {
+                    return;
+                }
+                let Ok(stream) = stream else { continue };
+                let observe = observe.clone().map(|observe| (observe, number));
+                let Ok(mut visit) = Visit::new(stream, observe) else { continue };
+                lock(&accepting.conversations).push(visit.conversation.clone());
+                if let Ok(stream) = visit.stream.try_clone() {
+                    lock(&accepting.streams).push(stream);
+                }
+                let script = Arc::clone(&script);
+                thread::spawn(move || {
+                    // A script that fails has met the end of its connection; the tape tells which.
+                    let _ = script(&mut visit);
+                    let _ = visit.stream.shutdown(Shutdown::Both);
+                });
+            }
+        });
+        Self { address, state }
+    }
 }
 
 impl Drop for Origin {
@@ -131,11 +148,11 @@ impl Drop for Origin {
 }
 
 impl Visit {
-    fn new(stream: TcpStream) -> io::Result<Self> {
+    fn new(stream: TcpStream, observe: Option<(Arc<Observe>, usize)>) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let conversation = Conversation::default();
-        let recorder =
-            Recorder { stream: stream.try_clone()?, tape: conversation.received.clone() };
+        let tape = conversation.received.clone();
+        let recorder = Recorder { stream: stream.try_clone()?, tape, observe };
         Ok(Self { stream, reader: Reader::new(recorder), conversation })
     }
 
@@ -162,7 +179,9 @@ impl Visit {
 
     /// Sends bytes.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.conversation.sent.record(bytes);
+        if self.reader.stream().observe.is_none() {
+            self.conversation.sent.record(bytes);
+        }
         self.stream.write_all(bytes)
     }
 
@@ -184,7 +203,10 @@ impl Read for Recorder {
         let outcome = self.stream.read(buffer);
         match &outcome {
             Ok(0) => self.tape.end(Ending::Finished),
-            Ok(count) => self.tape.record(&buffer[..*count]),
+            Ok(count) => match &self.observe {
+                Some((observe, number)) => observe(*number, &buffer[..*count]),
+                None => self.tape.record(&buffer[..*count]),
+            },
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
                 self.tape.end(Ending::Reset);
             }

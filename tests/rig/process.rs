@@ -19,7 +19,7 @@ use super::wait;
 pub(crate) struct Process {
     child: Child,
     watchdog: Child,
-    log: Option<PathBuf>,
+    log: PathBuf,
 }
 
 impl Process {
@@ -29,37 +29,20 @@ impl Process {
         let out = File::create(log).expect("the run's directory is writable");
         let err = out.try_clone().expect("a file handle can be duplicated");
         command.stdin(Stdio::null()).stdout(out).stderr(err);
-        let mut process = Self::spawn_as_is(command, Some(litter));
-        process.log = Some(log.to_path_buf());
-        process
-    }
-
-    /// Starts `command` with the standard streams it was given.
-    pub(crate) fn spawn_as_is(command: &mut Command, litter: Option<&Path>) -> Self {
         let child = command
             .process_group(0)
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display()));
         let watchdog = Command::new("sh")
             .args(["-c", WATCHDOG, "watchdog", &child.id().to_string()])
-            .args(litter)
+            .arg(litter)
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("sh starts");
-        Self { child, watchdog, log: None }
-    }
-
-    /// The child itself, for its pipes.
-    pub(crate) fn child(&mut self) -> &mut Child {
-        &mut self.child
-    }
-
-    /// Process id of the child, for as long as this handle lives.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
+        Self { child, watchdog, log: log.to_path_buf() }
     }
 
     /// How it ended, if it did.
@@ -87,7 +70,7 @@ impl Process {
 
     /// The last lines it printed, for messages.
     pub(crate) fn last_words(&self) -> String {
-        let text = self.log.as_ref().and_then(|log| fs::read(log).ok()).unwrap_or_default();
+        let text = fs::read(&self.log).unwrap_or_default();
         tail(&String::from_utf8_lossy(&text))
     }
 
@@ -119,7 +102,8 @@ const LAST_LINES: usize = 15;
 /// `read` fails at the end of the pipe, and only then is the group killed.
 const WATCHDOG: &str = r#"read -r word || {
     kill -KILL "-$1"
-    [ -z "$2" ] || { sleep 1; rm -rf "$2"; }
+    sleep 1
+    rm -rf "$2"
 }"#;
 
 #[test]

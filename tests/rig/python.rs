@@ -9,6 +9,7 @@ use super::{ground, process, services};
 pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(program);
     let output = Command::new(environment()?.join("bin/python"))
+        .args(["-W", "ignore"])
         .arg(file)
         .args(arguments)
         .env_remove("PYTHONPATH")

@@ -1,7 +1,7 @@
 //! The records that `tapline capture` left, decoded and put together again by connection.
 //!
 //! The messages are the rig's own description of `TrafficStream` (wire-compatible with the
-//! OpenSearch Migration Assistant): only what the tests look at, decoded by prost, so that the
+//! `OpenSearch` Migration Assistant): only what the tests look at, decoded by prost, so that the
 //! program under test is not its own judge.
 
 use std::collections::BTreeMap;

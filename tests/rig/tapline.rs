@@ -142,11 +142,6 @@ impl Tapline {
         self.process.ended().is_none()
     }
 
-    /// Process id.
-    pub(crate) fn id(&self) -> u32 {
-        self.process.id()
-    }
-
     /// Sends SIGTERM and goes on.
     pub(crate) fn ask_to_stop(&self) {
         self.process.signal(Signal::TERM);
@@ -210,4 +205,4 @@ fn read(file: &Path) -> String {
 }
 
 const START: Duration = Duration::from_secs(30);
-const STOP: Duration = Duration::from_secs(60);
+const STOP: Duration = Duration::from_mins(1);
