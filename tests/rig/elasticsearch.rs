@@ -86,6 +86,7 @@ impl Elasticsearch {
         let settings = format!(
             "cluster.name: rig\nnode.name: rig-1\nnetwork.host: 127.0.0.1\ndiscovery.type: single-node\n\
              cluster.routing.allocation.disk.threshold_enabled: false\n\
+             indexing_pressure.memory.limit: 50%\n\
              http.port: {}\ntransport.port: {}\npath.data: {dir}/data\npath.logs: {dir}/logs\n",
             self.port,
             port::free(),
