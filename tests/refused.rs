@@ -29,7 +29,7 @@ fn malformed_chunks_are_cut_before_the_source_sees_them() {
         );
         let mut client = Client::connect(tapline.port());
         client.send(wire.as_bytes());
-        let received = client.until_end().unwrap_or_default();
+        let received = client.remainder();
         assert!(
             received.is_empty() || received.starts_with(b"HTTP/1.1 400 "),
             "{line:?}: {}",
@@ -53,7 +53,7 @@ fn a_good_request_before_a_bad_one_is_answered_first() {
     assert_eq!(client.response("GET").text(), "/one");
     assert_eq!(client.response("PUT").text(), "/two");
     assert_eq!(client.response("POST").status(), 400);
-    assert_eq!(client.until_end().unwrap_or_default(), b"");
+    assert_eq!(client.remainder(), b"");
     assert_eq!(origin.conversation(0).received.bytes(), good);
     tapline.stop();
 }
@@ -112,7 +112,7 @@ fn assert_refused(tapline: &Tapline, name: &str, wire: &[u8], status: u16) {
     assert_eq!(answer.status(), status, "{name}: {}", answer.text());
     assert_eq!(answer.field("connection").as_deref(), Some("close"), "{name}");
     // A reset instead of a FIN is what the kernel makes of bytes that nobody read.
-    assert_eq!(client.until_end().unwrap_or_default(), b"", "{name}");
+    assert_eq!(client.remainder(), b"", "{name}");
 }
 
 /// What stands before the marker must not pass, and so neither must the marker.

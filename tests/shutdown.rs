@@ -47,7 +47,7 @@ fn idle_connections_do_not_keep_it() {
     }
     tapline.stop();
     for mut client in clients {
-        assert_eq!(client.until_end().unwrap_or_default(), b"", "idle connections are closed");
+        assert_eq!(client.remainder(), b"", "idle connections are closed");
     }
     let records = Records::of_log(&tapline.log());
     assert_eq!(records.connections().len(), 25);

@@ -79,6 +79,15 @@ impl Client {
         self.reader.rest()
     }
 
+    /// Everything up to the end of the stream, be it FIN or reset; panics when it does not end.
+    pub(crate) fn remainder(&mut self) -> Vec<u8> {
+        match self.until_end() {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => self.reader.leftover(),
+            Err(error) => panic!("the connection does not end: {error}"),
+        }
+    }
+
     /// Whether nothing arrives for a while.
     pub(crate) fn is_silent(&mut self, limit: Duration) -> bool {
         self.stream.set_read_timeout(Some(limit)).expect("a connected socket takes options");

@@ -140,6 +140,11 @@ impl<S: Read> Reader<S> {
         Ok(self.take(self.buffer.len() - self.start))
     }
 
+    /// What was read and not yet given out, as when the stream has failed.
+    pub(crate) fn leftover(&mut self) -> Vec<u8> {
+        self.take(self.buffer.len() - self.start)
+    }
+
     fn chunks(&mut self, message: &mut Message) -> io::Result<()> {
         loop {
             let line = self.line()?;

@@ -26,8 +26,22 @@ impl Process {
     /// Starts `command` with everything it prints going to the file `log`. When the run is killed,
     /// the directory `litter` is removed too.
     pub(crate) fn spawn(command: &mut Command, log: &Path, litter: &Path) -> Self {
+        Self::spawn_apart(command, log, log, litter)
+    }
+
+    /// As [`Self::spawn`], with errors in a file of their own when `errors` is another file.
+    pub(crate) fn spawn_apart(
+        command: &mut Command,
+        log: &Path,
+        errors: &Path,
+        litter: &Path,
+    ) -> Self {
         let out = File::create(log).expect("the run's directory is writable");
-        let err = out.try_clone().expect("a file handle can be duplicated");
+        let err = if errors == log {
+            out.try_clone().expect("a file handle can be duplicated")
+        } else {
+            File::create(errors).expect("the run's directory is writable")
+        };
         command.stdin(Stdio::null()).stdout(out).stderr(err);
         let child = command
             .process_group(0)

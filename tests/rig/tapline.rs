@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -180,13 +180,15 @@ impl State {
 /// Runs `tapline` with arguments to its end.
 pub(crate) fn run(arguments: &[&str]) -> Outcome {
     let mut command = program();
-    command.args(arguments).stdin(Stdio::null());
-    let output = command.output().expect("the program under test can be started");
-    Outcome {
-        code: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    command.args(arguments);
+    let output = tempfile::tempdir().expect("the temporary directory is writable");
+    let (stdout, stderr) = (output.path().join("stdout"), output.path().join("stderr"));
+    let mut process = Process::spawn_apart(&mut command, &stdout, &stderr, output.path());
+    let code = match process.ended_within(RUN) {
+        Some(status) => status.code(),
+        None => panic!("tapline {arguments:?} does not end within {RUN:?}: {}", read(&stderr)),
+    };
+    Outcome { code, stdout: read(&stdout), stderr: read(&stderr) }
 }
 
 fn program() -> Command {
@@ -205,4 +207,6 @@ fn read(file: &Path) -> String {
 }
 
 const START: Duration = Duration::from_secs(30);
+/// How long a command that is to end by itself may take.
+const RUN: Duration = Duration::from_mins(1);
 const STOP: Duration = Duration::from_mins(1);
