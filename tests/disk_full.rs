@@ -93,9 +93,9 @@ impl Drop for SmallDisk {
     }
 }
 
-/// Segments are preallocated: the disk must hold at least one of the default size, and its log
-/// fills within a few seconds.
-const DISK_BYTES: u64 = 96 << 20;
+/// Segments are preallocated with 256 MiB and 64 MiB are left to others: there is room for the
+/// first segment and none for the second.
+const DISK_BYTES: u64 = 384 << 20;
 const PART_BYTES: usize = 1 << 20;
-const PARTS_MAX: u64 = 200;
+const PARTS_MAX: u64 = 400;
 const PATIENCE: Duration = Duration::from_secs(10);

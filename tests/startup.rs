@@ -151,8 +151,12 @@ fn a_log_of_a_newer_version_is_refused_and_left_alone() {
     let segments = segments(&tapline.log());
     let segment = segments.last().expect("the log has a segment");
     let mut bytes = fs::read(segment).unwrap();
-    // The version stands behind the magic of eight bytes, in the least significant byte first.
-    bytes[8] = bytes[8].wrapping_add(100);
+    // A good header of a later version: magic of eight bytes, version and length of the header in
+    // four bytes each, its checksum in its last four.
+    let length = u32::from_le_bytes(bytes[12..16].try_into().unwrap()) as usize;
+    bytes[8..12].copy_from_slice(&1000_u32.to_le_bytes());
+    let checksum = crc32c::crc32c(&bytes[..length - 4]);
+    bytes[length - 4..length].copy_from_slice(&checksum.to_le_bytes());
     fs::write(segment, &bytes).unwrap();
     let outcome = Capture::of(origin.port()).state(state.path()).refusal();
     assert_says(&outcome, CONFIG, &["version"]);
