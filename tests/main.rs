@@ -1,1 +1,20 @@
-//! The integration tests.
+//! The integration tests: the program as its users run it, against real and scripted peers.
+//!
+//! `TAPLINE_TEST_SERVICES=off` leaves out what needs Kafka, Elasticsearch, nginx or Python;
+//! `TAPLINE_TEST_SLOW=1` makes the numbers large.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test and its rig fail by panicking; there is nobody to hand an error to"
+)]
+
+mod disk_full;
+mod holding;
+mod kill9;
+mod real_clients;
+mod refused;
+mod rig;
+mod shutdown;
+mod startup;
+mod topic_deleted;
+mod transparency;

@@ -1,0 +1,407 @@
+//! A real Apache Kafka broker, one node in `KRaft` mode, with the few client calls the tests need.
+//!
+//! The jars come from Maven Central once; the broker's data lives as long as its handle.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message as _;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rustix::process::Signal;
+
+use super::java::{self, Artifact};
+use super::process::{self, Process};
+use super::{ground, port, wait};
+
+/// One broker. Dropping it kills the broker and removes its data.
+#[derive(Debug)]
+pub(crate) struct Kafka {
+    process: Option<Process>,
+    dir: PathBuf,
+    port: u16,
+}
+
+/// What one record of a topic holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) key: Vec<u8>,
+    pub(crate) value: Vec<u8>,
+}
+
+impl Kafka {
+    /// The broker that all tests of this run share. It ends with the run.
+    pub(crate) fn shared() -> &'static Self {
+        static SHARED: OnceLock<Result<Kafka, String>> = OnceLock::new();
+        match SHARED.get_or_init(|| Self::try_start(&[])) {
+            Ok(kafka) => kafka,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// A broker of one's own, with further broker properties.
+    pub(crate) fn start(properties: &[(&str, &str)]) -> Self {
+        Self::try_start(properties).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// `host:port` of the broker.
+    pub(crate) fn brokers(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Creates a topic with one replica; `configs` are topic settings.
+    pub(crate) fn create_topic(&self, name: &str, partitions: i32, configs: &[(&str, &str)]) {
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        for (key, value) in configs {
+            topic = topic.set(key, value);
+        }
+        let outcome = block_on(self.admin().create_topics([&topic], &AdminOptions::new()));
+        outcome.expect("the broker answers").remove(0).expect("the topic is new");
+        assert!(
+            wait::until(REQUEST, || self.partitions(name) == partitions),
+            "topic {name} does not show up"
+        );
+    }
+
+    /// Deletes a topic and waits until it is gone.
+    pub(crate) fn delete_topic(&self, name: &str) {
+        let outcome = block_on(self.admin().delete_topics(&[name], &AdminOptions::new()));
+        outcome.expect("the broker answers").remove(0).expect("the topic exists");
+        assert!(wait::until(REQUEST, || self.partitions(name) == 0), "topic {name} does not go");
+    }
+
+    /// Everything in a topic up to its end now, by partition and offset.
+    pub(crate) fn consume_all(&self, topic: &str) -> Vec<Stored> {
+        let mut tail = self.tail(topic);
+        let ends = tail.ends();
+        let mut stored = Vec::new();
+        let complete = wait::until(CONSUME, || {
+            tail.read(&mut stored);
+            tail.reached(&ends)
+        });
+        assert!(complete, "topic {topic} could not be read to its end within {CONSUME:?}");
+        stored.sort_by_key(|record| (record.partition, record.offset));
+        stored
+    }
+
+    /// A reader from the start of a topic that follows it.
+    pub(crate) fn tail(&self, topic: &str) -> Tail {
+        let consumer: BaseConsumer = self
+            .client()
+            .set("group.id", "rig")
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "false")
+            .set("auto.offset.reset", "error")
+            .set("fetch.wait.max.ms", "5")
+            .set("fetch.message.max.bytes", "8388608")
+            .create()
+            .expect("the settings of the consumer are valid");
+        let mut assignment = TopicPartitionList::new();
+        let partitions = self.partitions(topic);
+        for partition in 0..partitions {
+            assignment
+                .add_partition_offset(topic, partition, Offset::Beginning)
+                .expect("the beginning is an offset");
+        }
+        consumer.assign(&assignment).expect("the partitions exist");
+        let positions = vec![0; partitions as usize];
+        Tail { consumer, topic: topic.to_owned(), positions }
+    }
+
+    /// Kills the broker at once, as a power failure would. Its data stays.
+    pub(crate) fn kill(&mut self) {
+        self.process.take();
+    }
+
+    /// Stops the broker's process in its tracks; connections stay open and unanswered.
+    pub(crate) fn pause(&self) {
+        self.process.as_ref().expect("the broker runs").signal(Signal::STOP);
+    }
+
+    /// Lets a paused broker go on.
+    pub(crate) fn resume(&self) {
+        self.process.as_ref().expect("the broker runs").signal(Signal::CONT);
+    }
+
+    /// Starts a killed broker again on its old data and port.
+    pub(crate) fn revive(&mut self) {
+        self.launch().unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    fn try_start(properties: &[(&str, &str)]) -> Result<Self, String> {
+        let jars = jars()?;
+        let dir = ground::run_dir(&ground::home(), "kafka");
+        let mut kafka = Self { process: None, dir, port: port::free() };
+        kafka.configure(properties).map_err(|error| format!("{}: {error}", kafka.dir.display()))?;
+        kafka.format(&jars)?;
+        kafka.launch()?;
+        Ok(kafka)
+    }
+
+    fn configure(&self, properties: &[(&str, &str)]) -> std::io::Result<()> {
+        let (broker, controller, dir) = (self.port, port::free(), self.dir.display());
+        let mut text = format!(
+            "listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{broker}\n\
+             controller.quorum.voters=1@127.0.0.1:{controller}\n\
+             log.dirs={dir}/data\n{BROKER}"
+        );
+        for (key, value) in properties {
+            writeln!(text, "{key}={value}").expect("writing to a string cannot fail");
+        }
+        fs::write(self.dir.join("server.properties"), text)?;
+        let log = format!("appender.f.fileName={dir}/server.log\n{LOGGING}");
+        fs::write(self.dir.join("log4j2.properties"), log)
+    }
+
+    fn format(&self, jars: &Path) -> Result<(), String> {
+        let output = java()?
+            .args([
+                "-Xmx64m",
+                "-XX:TieredStopAtLevel=1",
+                "-XX:+UseSerialGC",
+                "-Dlog4j2.level=ERROR",
+            ])
+            .arg("-cp")
+            .arg(jars.join("*"))
+            .args(["kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c"])
+            .arg(self.dir.join("server.properties"))
+            .output()
+            .map_err(|error| format!("java: {error}"))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let printed = [output.stdout, output.stderr].concat();
+        Err(format!("kafka format: {}", process::tail(&String::from_utf8_lossy(&printed))))
+    }
+
+    fn launch(&mut self) -> Result<(), String> {
+        let log = self.dir.join("server.log");
+        let _ = fs::remove_file(&log);
+        let mut command = java()?;
+        command
+            .args(["-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-Djava.awt.headless=true"])
+            .arg(format!(
+                "-Dlog4j2.configurationFile={}",
+                self.dir.join("log4j2.properties").display()
+            ))
+            .arg("-cp")
+            .arg(jars()?.join("*"))
+            .arg("kafka.Kafka")
+            .arg(self.dir.join("server.properties"));
+        let mut process = Process::spawn(&mut command, &self.dir.join("stdout.log"), &self.dir);
+        let started = wait::until(START, || {
+            process.ended().is_some()
+                || fs::read_to_string(&log).is_ok_and(|text| text.contains("Kafka Server started"))
+        });
+        if !started || process.ended().is_some() {
+            let logged = fs::read_to_string(&log).unwrap_or_default();
+            return Err(format!(
+                "kafka did not start within {START:?}:\n{}\n{}",
+                process.last_words(),
+                process::tail(&logged)
+            ));
+        }
+        self.process = Some(process);
+        if wait::until(START, || self.metadata_is_served()) {
+            return Ok(());
+        }
+        Err("kafka started, but does not answer".to_owned())
+    }
+
+    fn metadata_is_served(&self) -> bool {
+        self.admin()
+            .inner()
+            .fetch_metadata(None, Duration::from_secs(1))
+            .is_ok_and(|metadata| !metadata.brokers().is_empty())
+    }
+
+    fn partitions(&self, topic: &str) -> i32 {
+        let admin = self.admin();
+        let metadata = admin.inner().fetch_metadata(Some(topic), REQUEST);
+        metadata.ok().map_or(0, |metadata| {
+            metadata
+                .topics()
+                .iter()
+                .find(|found| found.name() == topic && found.error().is_none())
+                .map_or(0, |found| found.partitions().len() as i32)
+        })
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.client().create().expect("the settings of the client are valid")
+    }
+
+    fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", self.brokers())
+            .set("allow.auto.create.topics", "false")
+            // A broker that is killed on purpose is not worth a line in the output.
+            .set("log_level", "0");
+        config
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        self.process.take();
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// A consumer of a whole topic that follows it; it knows how far it has come.
+pub(crate) struct Tail {
+    consumer: BaseConsumer,
+    topic: String,
+    positions: Vec<i64>,
+}
+
+impl Tail {
+    /// Adds what has arrived, waiting a moment for the first record.
+    pub(crate) fn read(&mut self, into: &mut Vec<Stored>) {
+        let mut patience = Duration::from_millis(20);
+        while let Some(message) = self.consumer.poll(patience) {
+            let Ok(message) = message else { return };
+            patience = Duration::ZERO;
+            self.positions[message.partition() as usize] = message.offset() + 1;
+            into.push(Stored {
+                partition: message.partition(),
+                offset: message.offset(),
+                key: message.key().unwrap_or_default().to_vec(),
+                value: message.payload().unwrap_or_default().to_vec(),
+            });
+            if into.len().is_multiple_of(READ_RECORDS) {
+                return;
+            }
+        }
+    }
+
+    /// The offset after the last acknowledged record of each partition, asked for now.
+    pub(crate) fn ends(&self) -> Vec<i64> {
+        (0..self.positions.len())
+            .map(|partition| {
+                let marks = self.consumer.fetch_watermarks(&self.topic, partition as i32, REQUEST);
+                marks.expect("the partition has watermarks").1
+            })
+            .collect()
+    }
+
+    /// Whether everything before `ends` has been read.
+    pub(crate) fn reached(&self, ends: &[i64]) -> bool {
+        self.positions.iter().zip(ends).all(|(position, end)| position >= end)
+    }
+}
+
+fn jars() -> Result<PathBuf, String> {
+    let home = ground::home().join(format!("kafka-{VERSION}"));
+    ground::once(&home, |home| java::jars(home, &[("lib", ARTIFACTS)]))?;
+    Ok(home.join("lib"))
+}
+
+fn java() -> Result<Command, String> {
+    let home = java::home(17, 99)?;
+    let mut command = Command::new(home.join("bin/java"));
+    command.env_remove("JAVA_TOOL_OPTIONS");
+    Ok(command)
+}
+
+/// The admin client completes its futures from its own thread, so that parking is enough.
+fn block_on<F: Future>(future: F) -> F::Output {
+    use std::sync::Arc;
+    use std::task::{Context, Poll, Wake, Waker};
+    struct Unpark(std::thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park_timeout(Duration::from_millis(100)),
+        }
+    }
+}
+
+const VERSION: &str = "4.3.1";
+const ARTIFACTS: &[Artifact] = &[
+    Artifact { group: "org.apache.kafka", name: "kafka_2.13", version: VERSION },
+    Artifact { group: "org.apache.kafka", name: "kafka-tools", version: VERSION },
+    Artifact { group: "org.apache.logging.log4j", name: "log4j-slf4j-impl", version: "2.25.4" },
+];
+const CLUSTER: &str = "dGFwbGluZS1yaWctMDAwMA";
+const START: Duration = Duration::from_secs(90);
+const REQUEST: Duration = Duration::from_secs(15);
+const CONSUME: Duration = Duration::from_mins(2);
+const READ_RECORDS: usize = 4096;
+
+const BROKER: &str = "process.roles=broker,controller
+node.id=1
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+auto.create.topics.enable=false
+group.initial.rebalance.delay.ms=0
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=2
+transaction.state.log.replication.factor=1
+transaction.state.log.num.partitions=2
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.num.partitions=2
+share.coordinator.state.topic.min.isr=1
+min.insync.replicas=1
+broker.session.timeout.ms=6000
+broker.heartbeat.interval.ms=1000
+log.cleaner.dedupe.buffer.size=16777216
+log.cleaner.threads=1
+num.recovery.threads.per.data.dir=1
+";
+const LOGGING: &str = "rootLogger.level=info
+rootLogger.appenderRef.f.ref=F
+appender.f.type=File
+appender.f.name=F
+appender.f.layout.type=PatternLayout
+appender.f.layout.pattern=%d{ISO8601} %p %m (%c)%n
+";
+
+#[test]
+fn a_broker_survives_its_death_and_a_pause() {
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+    if !super::services::wanted("a_broker_survives_its_death_and_a_pause") {
+        return;
+    }
+    let mut kafka = Kafka::start(&[]);
+    kafka.create_topic("things", 2, &[("max.message.bytes", "2000000")]);
+    let produce = |kafka: &Kafka, value: &str, limit: Duration| {
+        let producer: BaseProducer = kafka.client().set("acks", "all").create().unwrap();
+        let record = BaseRecord::to("things").partition(1).key("k").payload(value);
+        producer.send(record).unwrap();
+        producer.flush(limit).is_ok()
+    };
+    assert!(produce(&kafka, "one", REQUEST));
+    kafka.pause();
+    assert!(!produce(&kafka, "lost", Duration::from_millis(300)), "a paused broker is silent");
+    kafka.resume();
+    kafka.kill();
+    kafka.revive();
+    assert!(produce(&kafka, "two", REQUEST));
+    let stored = kafka.consume_all("things");
+    let first = Stored { partition: 1, offset: 0, key: b"k".to_vec(), value: b"one".to_vec() };
+    assert_eq!(stored.first(), Some(&first));
+    assert_eq!(stored.last().map(|record| record.value.as_slice()), Some(b"two".as_slice()));
+    kafka.delete_topic("things");
+    assert_eq!(kafka.partitions("things"), 0);
+}

@@ -1,0 +1,27 @@
+//! The test rig: real services, scripted peers and recorders, all started by the tests themselves.
+//!
+//! It owns every process, port and directory that a test needs and takes all of them away again,
+//! also when a test panics or the whole run is killed. It never asserts anything about `tapline`;
+//! that is for the test modules beside it.
+
+pub(crate) mod client;
+pub(crate) mod digest;
+pub(crate) mod elasticsearch;
+pub(crate) mod ground;
+pub(crate) mod java;
+pub(crate) mod kafka;
+pub(crate) mod load;
+pub(crate) mod marker;
+pub(crate) mod message;
+pub(crate) mod nginx;
+pub(crate) mod origin;
+pub(crate) mod port;
+pub(crate) mod process;
+pub(crate) mod python;
+pub(crate) mod records;
+pub(crate) mod relay;
+pub(crate) mod services;
+pub(crate) mod tape;
+pub(crate) mod tapline;
+pub(crate) mod wait;
+pub(crate) mod witness;

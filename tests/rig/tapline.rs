@@ -1,0 +1,212 @@
+//! The program under test, started with arguments as a user would.
+
+use std::ffi::OsString;
+use std::fs;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::kafka::Kafka;
+use super::process::Process;
+use super::{port, wait};
+
+/// How to start `tapline capture`.
+#[derive(Debug)]
+pub(crate) struct Capture {
+    port: u16,
+    arguments: Vec<OsString>,
+    state: State,
+}
+
+/// A running `tapline capture` that accepts connections. Dropping it kills it.
+#[derive(Debug)]
+pub(crate) struct Tapline {
+    process: Process,
+    port: u16,
+    state: State,
+    stderr: PathBuf,
+    _scratch: TempDir,
+}
+
+/// What a finished run left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// Exit code; `None` after a signal.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// A state directory: of the rig, or given by the test.
+#[derive(Debug)]
+enum State {
+    Own(TempDir),
+    Given(PathBuf),
+}
+
+impl Capture {
+    /// In front of a port on 127.0.0.1, plaintext, with a state directory of its own.
+    pub(crate) fn of(source: u16) -> Self {
+        let port = port::free();
+        let state = State::Own(tempfile::tempdir().expect("the temporary directory is writable"));
+        let arguments = ["capture", "--tls", "off"].map(OsString::from).to_vec();
+        Self { port, arguments, state }
+            .flag("--source", &format!("http://127.0.0.1:{source}"))
+            .flag("--listen", &format!("127.0.0.1:{port}"))
+    }
+
+    /// Adds a flag with a value.
+    pub(crate) fn flag(mut self, name: &str, value: &str) -> Self {
+        self.arguments.extend([name.into(), value.into()]);
+        self
+    }
+
+    /// Adds a flag without a value.
+    pub(crate) fn switch(mut self, name: &str) -> Self {
+        self.arguments.push(name.into());
+        self
+    }
+
+    /// Takes Kafka as the sink.
+    pub(crate) fn kafka(self, kafka: &Kafka, topic: &str) -> Self {
+        self.flag("--kafka-brokers", &kafka.brokers()).flag("--kafka-topic", topic)
+    }
+
+    /// Uses a state directory that outlives this process.
+    pub(crate) fn state(mut self, dir: &Path) -> Self {
+        self.state = State::Given(dir.to_path_buf());
+        self
+    }
+
+    /// The port it will listen on.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Starts it and waits until it accepts connections; panics with what it said when it does not.
+    pub(crate) fn start(self) -> Tapline {
+        self.try_start().unwrap_or_else(|outcome| {
+            panic!("tapline capture did not start (code {:?}):\n{}", outcome.code, outcome.stderr)
+        })
+    }
+
+    /// As [`Self::start`], giving the outcome when it ends instead.
+    pub(crate) fn try_start(self) -> Result<Tapline, Outcome> {
+        let scratch = tempfile::tempdir().expect("the temporary directory is writable");
+        let stderr = scratch.path().join("output");
+        let mut command = program();
+        command.args(&self.arguments).arg("--state-dir").arg(self.state.path());
+        let mut process = Process::spawn(&mut command, &stderr, scratch.path());
+        let accepts = wait::until(START, || {
+            process.ended().is_some() || TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+        });
+        if accepts && process.ended().is_none() {
+            let Self { port, state, .. } = self;
+            return Ok(Tapline { process, port, state, stderr, _scratch: scratch });
+        }
+        let code = process.kill().code();
+        Err(Outcome { code, stdout: String::new(), stderr: read(&stderr) })
+    }
+
+    /// Runs it where it is expected to refuse; panics when it accepts connections instead.
+    pub(crate) fn refusal(self) -> Outcome {
+        match self.try_start() {
+            Ok(tapline) => panic!("tapline capture started:\n{}", tapline.output()),
+            Err(outcome) => outcome,
+        }
+    }
+}
+
+impl Tapline {
+    /// The port it listens on.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its capture log.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.state.path().join("log")
+    }
+
+    /// What it has printed so far.
+    pub(crate) fn output(&self) -> String {
+        read(&self.stderr)
+    }
+
+    /// Whether it still runs.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.process.ended().is_none()
+    }
+
+    /// Sends SIGTERM and goes on.
+    pub(crate) fn ask_to_stop(&self) {
+        self.process.signal(Signal::TERM);
+    }
+
+    /// Waits for its end; the exit code.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        let Some(status) = self.process.ended_within(STOP) else {
+            panic!("tapline does not end within {STOP:?}:\n{}", self.output());
+        };
+        status.code()
+    }
+
+    /// Sends SIGTERM and waits; panics unless it ends with 0.
+    pub(crate) fn stop(&mut self) {
+        self.ask_to_stop();
+        let code = self.wait();
+        assert_eq!(code, Some(0), "tapline ended with {code:?}:\n{}", self.output());
+    }
+
+    /// Kills it as a power failure would.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
+    }
+}
+
+impl State {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Own(dir) => dir.path(),
+            Self::Given(dir) => dir,
+        }
+    }
+}
+
+/// Runs `tapline` with arguments to its end.
+pub(crate) fn run(arguments: &[&str]) -> Outcome {
+    let mut command = program();
+    command.args(arguments);
+    let output = tempfile::tempdir().expect("the temporary directory is writable");
+    let (stdout, stderr) = (output.path().join("stdout"), output.path().join("stderr"));
+    let mut process = Process::spawn_apart(&mut command, &stdout, &stderr, output.path());
+    let code = match process.ended_within(RUN) {
+        Some(status) => status.code(),
+        None => panic!("tapline {arguments:?} does not end within {RUN:?}: {}", read(&stderr)),
+    };
+    Outcome { code, stdout: read(&stdout), stderr: read(&stderr) }
+}
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tapline"));
+    // What a developer has set for a tapline of theirs is not meant for this one.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TAPLINE_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn read(file: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(file).unwrap_or_default()).into_owned()
+}
+
+const START: Duration = Duration::from_secs(30);
+/// How long a command that is to end by itself may take.
+const RUN: Duration = Duration::from_mins(1);
+const STOP: Duration = Duration::from_mins(1);
