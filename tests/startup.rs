@@ -70,18 +70,6 @@ fn a_state_directory_that_cannot_be_used_is_named() {
 }
 
 #[test]
-fn a_state_directory_has_one_user_at_a_time() {
-    let state = tempfile::tempdir().unwrap();
-    let origin = Origin::answering(|_| ok(b""));
-    let mut first = Capture::of(origin.port()).state(state.path()).start();
-    let outcome = Capture::of(origin.port()).state(state.path()).refusal();
-    let shown = state.path().to_string_lossy();
-    assert_says(&outcome, CONFIG, &[&shown]);
-    assert!(first.runs());
-    first.stop();
-}
-
-#[test]
 fn an_unknown_topic_comes_with_the_command_that_creates_it() {
     if !services::wanted("an_unknown_topic_comes_with_the_command_that_creates_it") {
         return;
@@ -97,11 +85,34 @@ fn an_unknown_topic_comes_with_the_command_that_creates_it() {
 }
 
 #[test]
-fn a_kafka_that_is_not_there_is_named() {
+fn a_kafka_that_is_not_there_is_named_and_reads_are_served() {
     let nobody = format!("127.0.0.1:{}", port::free());
-    let capture =
-        Capture::of(port::free()).flag("--kafka-brokers", &nobody).flag("--kafka-topic", "any");
-    assert_says(&capture.refusal(), UNAVAILABLE, &[&nobody]);
+    let origin = Origin::answering(|_| ok(b"served"));
+    let mut tapline = Capture::of(origin.port())
+        .flag("--kafka-brokers", &nobody)
+        .flag("--kafka-topic", "any")
+        .start();
+    let get = request("GET", "/", b"");
+    assert_eq!(Client::connect(tapline.port()).ask(&get).status(), 200);
+    assert!(tapline.output().contains(&nobody), "{}", tapline.output());
+    tapline.kill();
+}
+
+#[test]
+fn a_source_whose_name_has_no_address_is_named() {
+    let state = tempfile::tempdir().unwrap();
+    let outcome = run(&[
+        "capture",
+        "--tls",
+        "off",
+        "--source",
+        "http://no-such-host.invalid:9200",
+        "--listen",
+        &format!("127.0.0.1:{}", port::free()),
+        "--state-dir",
+        &state.path().to_string_lossy(),
+    ]);
+    assert_says(&outcome, UNAVAILABLE, &["no-such-host.invalid", "resolved"]);
 }
 
 #[test]

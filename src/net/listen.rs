@@ -51,7 +51,9 @@ pub struct Bind(pub SocketAddr);
 impl Bind {
     /// `workers` sockets on the address. With one worker the socket is exclusive; with more, a first exclusive one finds
     /// out whether somebody else has the address, which SO_REUSEPORT would hide.
-    pub fn listen(self, workers: usize) -> Result<Vec<Socket>, ListenError> {
+    ///
+    /// They are bound, not listening yet: nobody is let in before everything else is known to work.
+    pub fn bind(self, workers: usize) -> Result<Vec<Socket>, ListenError> {
         let fail = |error| ListenError { address: self.0, error };
         let first = self.socket(false).map_err(fail)?;
         if workers == 1 {
@@ -75,8 +77,13 @@ impl Bind {
         socket.set_tcp_nodelay(true)?;
         socket.set_tcp_keepalive(&KEEPALIVE)?;
         socket.bind(&self.0.into())?;
-        socket.listen(BACKLOG)?;
         Ok(socket)
+    }
+
+    /// Opens the doors.
+    pub fn listen(self, sockets: &[Socket]) -> Result<(), ListenError> {
+        let listen = |socket: &Socket| socket.listen(BACKLOG);
+        sockets.iter().try_for_each(listen).map_err(|error| ListenError { address: self.0, error })
     }
 }
 
@@ -88,11 +95,12 @@ mod tests {
     fn an_address_in_use_is_said_to_be_so_with_one_worker_and_with_more() {
         let any: SocketAddr = "127.0.0.1:0".parse().expect("address");
         for workers in [1, 3] {
-            let sockets = Bind(any).listen(workers).expect("free");
+            let sockets = Bind(any).bind(workers).expect("free");
+            Bind(any).listen(&sockets).expect("free");
             assert_eq!(sockets.len(), workers);
             let taken = sockets[0].local_addr().expect("bound").as_socket().expect("inet");
             for others in [1, 2] {
-                let error = Bind(taken).listen(others).expect_err("taken");
+                let error = Bind(taken).bind(others).expect_err("taken");
                 assert!(error.to_string().contains("in use"), "{error}");
             }
         }

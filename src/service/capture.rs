@@ -56,7 +56,7 @@ pub fn run(config: &CaptureConfig) -> Result<(), Failure> {
     let addresses = checks::source(config)?;
     let cpus = config.cpus.clone().unwrap_or_else(cpu::usable).0;
     let workers = config.workers.unwrap_or_else(|| cpus.len().saturating_sub(1).max(1));
-    let listeners = checks::listeners(config, workers)?;
+    let bound = checks::bind(config, workers)?;
 
     let (events, inbox) = channel();
     let failed = |error: std::io::Error| Failure::new(ExitCode::Failed, error);
@@ -89,6 +89,7 @@ pub fn run(config: &CaptureConfig) -> Result<(), Failure> {
 
     let control = Arc::new(Control::default());
     let counters: Vec<Arc<Counters>> = (0..workers).map(|_| Arc::default()).collect();
+    let listeners = checks::listen(bound, workers)?;
     for (number, (sockets, end)) in listeners.into_iter().zip(ends).enumerate() {
         let seat = Seat {
             settings: settings.clone(),

@@ -1,5 +1,10 @@
 //! What is looked at before anything starts. Every finding says what to do.
 
+use std::net::SocketAddr;
+
+use clap::ValueEnum;
+use socket2::Socket;
+
 use crate::{
     cli::{ExitCode, Failure},
     config::{CaptureConfig, TlsMode},
@@ -18,10 +23,12 @@ const DESCRIPTORS_ADVISED: u64 = 20_000;
 /// What this version does not do yet is refused by name, not left out silently.
 pub(super) fn supported(config: &CaptureConfig) -> Result<(), Failure> {
     if config.tls != TlsMode::Off {
-        return Err(Failure::configuration(
-            "this version does not speak TLS to clients yet. Start it with --tls off if plaintext is \
-             acceptable on this network; TLS (self-signed by default) comes with a later version",
-        ));
+        let mode = config.tls.to_possible_value().map(|value| value.get_name().to_owned());
+        return Err(Failure::configuration(format!(
+            "this version does not speak TLS to clients yet, so --tls {} cannot be had. Start it with --tls off \
+             if plaintext is acceptable on this network; TLS (self-signed by default) comes with a later version",
+            mode.unwrap_or_default()
+        )));
     }
     if config.source.tls {
         return Err(Failure::configuration(format!(
@@ -57,19 +64,32 @@ pub(super) fn descriptors() -> Result<(), Failure> {
     Ok(())
 }
 
-pub(super) fn listeners(
+/// Sockets per address, one for each worker; bound, not listening.
+pub(super) fn bind(
     config: &CaptureConfig,
     workers: usize,
-) -> Result<Vec<Vec<socket2::Socket>>, Failure> {
+) -> Result<Vec<(Bind, Vec<Socket>)>, Failure> {
+    let bind = |address: &SocketAddr| {
+        let bind = Bind(*address);
+        bind.bind(workers).map(|sockets| (bind, sockets)).map_err(Failure::configuration)
+    };
+    config.listen.iter().map(bind).collect()
+}
+
+/// Opens the doors; returns the sockets of each worker.
+pub(super) fn listen(
+    bound: Vec<(Bind, Vec<Socket>)>,
+    workers: usize,
+) -> Result<Vec<Vec<Socket>>, Failure> {
     let mut per_worker: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
-    for address in &config.listen {
-        let sockets = Bind(*address).listen(workers).map_err(Failure::configuration)?;
+    for (bind, sockets) in bound {
+        bind.listen(&sockets).map_err(Failure::configuration)?;
         per_worker.iter_mut().zip(sockets).for_each(|(worker, socket)| worker.push(socket));
     }
     Ok(per_worker)
 }
 
-pub(super) fn source(config: &CaptureConfig) -> Result<Vec<std::net::SocketAddr>, Failure> {
+pub(super) fn source(config: &CaptureConfig) -> Result<Vec<SocketAddr>, Failure> {
     config.source.resolve().map_err(|error| {
         Failure::new(
             ExitCode::Unavailable,

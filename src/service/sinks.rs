@@ -123,7 +123,7 @@ fn check_topic(settings: &KafkaSettings) -> Result<(), Failure> {
     Err(Failure::new(
         ExitCode::Configuration,
         format!(
-            "the brokers {} have no topic '{topic}'. Create it: kafka-topics.sh --bootstrap-server {} --create \
+            "the brokers {} have no topic '{topic}'. Create it: kafka-topics.sh --create --bootstrap-server {} \
              --topic {topic} --partitions 8 --replication-factor 3 --config min.insync.replicas=2",
             settings.brokers(),
             settings.brokers().split(',').next().unwrap_or_default(),
