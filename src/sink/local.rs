@@ -18,9 +18,9 @@ use super::{
 use crate::log::{LogError, Writer};
 
 /// How long records that nothing waits for may lie in the kernel's cache only.
-const SYNC_AGE: Duration = Duration::from_secs(1);
+const SYNC_AGE: Duration = Duration::from_millis(200);
 /// How often batches that did not wake the sink are looked for.
-const IDLE_POLL: Duration = Duration::from_millis(50);
+const IDLE_POLL: Duration = Duration::from_millis(10);
 /// How long a full disk is left alone before the next try.
 const FULL_DISK_PAUSE: Duration = Duration::from_millis(500);
 /// Records of one append.
