@@ -74,6 +74,8 @@ pub(super) struct Side {
     pub(super) eof: bool,
     /// We sent FIN.
     pub(super) shut: bool,
+    /// It takes no more bytes; what it sent before is still worth reading.
+    pub(super) deaf: bool,
     /// To be closed when no operation is under way; whether by a reset.
     pub(super) closing: Option<bool>,
 }
@@ -332,7 +334,7 @@ impl Connection {
         }
     }
 
-    fn drop_queued<R: Ring>(&mut self, core: &mut Core<R>, side: u8) {
+    pub(super) fn drop_queued<R: Ring>(&mut self, core: &mut Core<R>, side: u8) {
         let Core { ring, recorder, .. } = core;
         if side == SOURCE {
             self.hold.clear(&mut |segment| discard(ring, &mut recorder.pool, segment));

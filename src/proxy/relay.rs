@@ -159,6 +159,9 @@ impl Connection {
         match result {
             Ok(()) => self.upstream = Upstream::Connected,
             Err(errno) => {
+                // A connect is only ever cancelled by its deadline.
+                let late = errno.0 == libc::ECANCELED;
+                let errno = if late { Errno(libc::ETIMEDOUT) } else { errno };
                 if let Some(fd) = self.source.fd.take() {
                     core.ring.close(fd, false);
                 }

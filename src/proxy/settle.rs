@@ -104,6 +104,9 @@ impl Connection {
     }
 
     fn settle_sends<R: Ring>(&mut self, core: &mut Core<R>) {
+        if self.source.deaf {
+            self.drop_queued(core, SOURCE);
+        }
         let tokens = [self.token, self.source_token()];
         let connected = self.upstream == Upstream::Connected;
         for (side, token) in [&mut self.client, &mut self.source].into_iter().zip(tokens) {
