@@ -8,6 +8,7 @@ use super::{
     core::Core,
 };
 use crate::{
+    capture::UndeliveredCause,
     config::limits,
     http,
     observe::Counter,
@@ -105,6 +106,7 @@ impl Connection {
 
     fn settle_sends<R: Ring>(&mut self, core: &mut Core<R>) {
         if self.source.deaf {
+            self.drop_held(core, UndeliveredCause::SourceClosed, 0);
             self.drop_queued(core, SOURCE);
         }
         let tokens = [self.token, self.source_token()];
