@@ -47,7 +47,8 @@ impl Connection {
                 return;
             }
         }
-        if self.upstream == Upstream::None && self.has_bytes && self.refused.is_none() {
+        let wanted = self.refused.is_none() || !self.pipeline.is_empty();
+        if self.upstream == Upstream::None && self.has_bytes && wanted {
             self.connect_source(core, 0, Errno(libc::ECONNREFUSED));
             if self.phase != Phase::Flowing {
                 return;
