@@ -308,6 +308,14 @@ impl Connection {
         }
     }
 
+    /// Answers in place of the source. The client saw this answer, so it stands in the records.
+    pub(super) fn answer_for_source<R: Ring>(&mut self, core: &mut Core<R>, answer: Vec<u8>) {
+        if self.capturing && !self.stream_ended {
+            self.record(&mut CoreParts::of(core), SOURCE, &answer, false);
+        }
+        self.answer(core, answer);
+    }
+
     /// Answers the client by itself and ends the conversation. The source connection is dropped.
     pub(super) fn answer<R: Ring>(&mut self, core: &mut Core<R>, answer: Vec<u8>) {
         self.end_stream(core);

@@ -59,7 +59,7 @@ impl Connection {
         let text = format!("source: {errno}");
         self.record_small(core, |stream, to, stamp| stream.exception(to, stamp, &text));
         let answer = http::bad_gateway(&core.settings.source_name, &errno.to_string());
-        self.answer(core, answer);
+        self.answer_for_source(core, answer);
     }
 
     /// Follows the framing; returns how many bytes make sense and, if not all do, why.
@@ -142,7 +142,7 @@ impl Connection {
         }
         let why = format!("the source answered nonsense: {fault}");
         let answer = http::bad_gateway(&core.settings.source_name, &why);
-        self.answer(core, answer);
+        self.answer_for_source(core, answer);
     }
 
     /// A connect ended.
