@@ -173,6 +173,10 @@ impl<'a> Topic<'a> {
     }
 
     fn unreachable(&self, error: &str) -> Failure {
+        // Complaints wait in the queue of messages; what else is in it is of no use any more.
+        for _ in 0..COMPLAINTS_MAX {
+            let _ = self.consumer.poll(Duration::ZERO);
+        }
         let said = self.consumer.context().last();
         let why = said.as_deref().unwrap_or(error);
         Failure::new(
@@ -246,6 +250,8 @@ const FIXED: [(&str, &str); 4] = [
     ("enable.partition.eof", "true"),
     ("allow.auto.create.topics", "false"),
 ];
+/// Events that are looked through for the reason of a failure.
+const COMPLAINTS_MAX: usize = 16;
 /// How long one call waits for a message.
 const POLL: Duration = Duration::from_millis(100);
 /// How long an answer of the brokers is waited for.

@@ -2,6 +2,7 @@
 
 mod describing;
 mod dumping;
+mod following;
 mod golden;
 mod topics;
 mod verifying;
