@@ -116,7 +116,7 @@ fn the_judge_notices_when_nothing_is_held() {
 
 /// Runs the load through the proxy; every mark must be in the witness's sight when it arrives.
 fn judge(witness: Witness, capture: impl FnOnce(u16) -> Capture) {
-    let marks = services::scale(4_000, 200_000);
+    let marks = services::scale(4_000, 460_000);
     let (origin, early) = suspicious_origin(witness);
     let mut tapline = capture(origin.port()).flag("--workers", "2").start();
     let load = Arc::new(Load::default());

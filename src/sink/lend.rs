@@ -32,14 +32,13 @@ use crate::capture::Record;
 /// per message; 17-25 against 0.5-0.7 µs at 32 KiB).
 const BORROW_BYTES_MIN: usize = 2048;
 
-/// `RD_KAFKA_PARTITION_UA`: the partitioner decides.
-const PARTITION_BY_KEY: i32 = -1;
-
 /// A record that is with the producer.
 pub(super) struct Lease {
     pub(super) record: Record,
     /// Whose it is.
     pub(super) link: u16,
+    /// Where it goes.
+    pub(super) partition: u32,
     /// The order in which records were taken from the workers.
     pub(super) order: u64,
 }
@@ -140,6 +139,7 @@ impl Lender {
         let flags = if value.len() < BORROW_BYTES_MIN { RD_KAFKA_MSG_F_COPY as i32 } else { 0 };
         let (value_at, value_len) = (value.as_ptr().cast_mut(), value.len());
         let (key_at, key_len) = (key.as_ptr(), key.len());
+        let lease_partition = lease.partition as i32;
         let opaque = Box::into_raw(lease);
         // SAFETY: the value lies in the record of the lease, whose heap memory does not move or change until the
         // delivery report turns `opaque` back into the box (`Reports::delivery`, exactly once per accepted message); the
@@ -147,7 +147,7 @@ impl Lender {
         let refused = unsafe {
             rd_kafka_produce(
                 self.topic.as_ptr(),
-                PARTITION_BY_KEY,
+                lease_partition,
                 flags,
                 value_at.cast(),
                 value_len,

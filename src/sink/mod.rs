@@ -7,6 +7,7 @@ mod kafka;
 mod lend;
 mod link;
 mod local;
+mod partition;
 mod report;
 
 #[cfg(test)]
