@@ -9,6 +9,7 @@
 )]
 
 mod disk_full;
+mod golden;
 mod holding;
 mod kill9;
 mod real_clients;
