@@ -6,6 +6,7 @@ pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod http;
+pub mod inspect;
 pub mod log;
 pub mod net;
 pub mod observe;

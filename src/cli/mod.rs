@@ -2,6 +2,7 @@
 
 mod capture;
 mod exit;
+mod log;
 mod logging;
 
 use clap::{Parser, Subcommand, error::ErrorKind};
@@ -19,6 +20,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Capture(Box<capture::Arguments>),
+    Log(log::Arguments),
 }
 
 /// Parses the command line of this process and does what it says.
@@ -35,6 +37,7 @@ pub fn run() -> ExitCode {
     logging::start();
     let result = match arguments.command {
         Command::Capture(arguments) => capture::run(*arguments),
+        Command::Log(arguments) => log::run(arguments),
     };
     match result {
         Ok(()) => ExitCode::Ok,

@@ -74,6 +74,8 @@ pub(super) struct Side {
     pub(super) eof: bool,
     /// We sent FIN.
     pub(super) shut: bool,
+    /// It takes no more bytes; what it sent before is still worth reading.
+    pub(super) deaf: bool,
     /// To be closed when no operation is under way; whether by a reset.
     pub(super) closing: Option<bool>,
 }
@@ -306,6 +308,14 @@ impl Connection {
         }
     }
 
+    /// Answers in place of the source. The client saw this answer, so it stands in the records.
+    pub(super) fn answer_for_source<R: Ring>(&mut self, core: &mut Core<R>, answer: Vec<u8>) {
+        if self.capturing && !self.stream_ended {
+            self.record(&mut CoreParts::of(core), SOURCE, &answer, false);
+        }
+        self.answer(core, answer);
+    }
+
     /// Answers the client by itself and ends the conversation. The source connection is dropped.
     pub(super) fn answer<R: Ring>(&mut self, core: &mut Core<R>, answer: Vec<u8>) {
         self.end_stream(core);
@@ -332,7 +342,7 @@ impl Connection {
         }
     }
 
-    fn drop_queued<R: Ring>(&mut self, core: &mut Core<R>, side: u8) {
+    pub(super) fn drop_queued<R: Ring>(&mut self, core: &mut Core<R>, side: u8) {
         let Core { ring, recorder, .. } = core;
         if side == SOURCE {
             self.hold.clear(&mut |segment| discard(ring, &mut recorder.pool, segment));

@@ -59,7 +59,7 @@ impl Connection {
         let text = format!("source: {errno}");
         self.record_small(core, |stream, to, stamp| stream.exception(to, stamp, &text));
         let answer = http::bad_gateway(&core.settings.source_name, &errno.to_string());
-        self.answer(core, answer);
+        self.answer_for_source(core, answer);
     }
 
     /// Follows the framing; returns how many bytes make sense and, if not all do, why.
@@ -142,7 +142,7 @@ impl Connection {
         }
         let why = format!("the source answered nonsense: {fault}");
         let answer = http::bad_gateway(&core.settings.source_name, &why);
-        self.answer(core, answer);
+        self.answer_for_source(core, answer);
     }
 
     /// A connect ended.
@@ -159,6 +159,9 @@ impl Connection {
         match result {
             Ok(()) => self.upstream = Upstream::Connected,
             Err(errno) => {
+                // A connect is only ever cancelled by its deadline.
+                let late = errno.0 == libc::ECANCELED;
+                let errno = if late { Errno(libc::ETIMEDOUT) } else { errno };
                 if let Some(fd) = self.source.fd.take() {
                     core.ring.close(fd, false);
                 }

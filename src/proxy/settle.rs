@@ -8,6 +8,7 @@ use super::{
     core::Core,
 };
 use crate::{
+    capture::UndeliveredCause,
     config::limits,
     http,
     observe::Counter,
@@ -46,7 +47,8 @@ impl Connection {
                 return;
             }
         }
-        if self.upstream == Upstream::None && self.has_bytes && self.refused.is_none() {
+        let wanted = self.refused.is_none() || !self.pipeline.is_empty();
+        if self.upstream == Upstream::None && self.has_bytes && wanted {
             self.connect_source(core, 0, Errno(libc::ECONNREFUSED));
             if self.phase != Phase::Flowing {
                 return;
@@ -104,6 +106,10 @@ impl Connection {
     }
 
     fn settle_sends<R: Ring>(&mut self, core: &mut Core<R>) {
+        if self.source.deaf {
+            self.drop_held(core, UndeliveredCause::SourceClosed, 0);
+            self.drop_queued(core, SOURCE);
+        }
         let tokens = [self.token, self.source_token()];
         let connected = self.upstream == Upstream::Connected;
         for (side, token) in [&mut self.client, &mut self.source].into_iter().zip(tokens) {

@@ -202,7 +202,7 @@ impl<R: Ring> Worker<R> {
             Completion::SendFailed(token, errno) => {
                 if let Some((connection, core)) = self.find(token) {
                     connection.side(token.side()).sending = 0;
-                    failed(connection, core, token, errno);
+                    send_failed(connection, core, token, errno);
                 }
             }
             Completion::Connected(token, result) => {
@@ -268,7 +268,8 @@ impl<R: Ring> Worker<R> {
         while let Some(batch) = self.sink.as_ref().and_then(WorkerEnd::returned) {
             for record in batch {
                 let bytes = record.bytes.len() as u64;
-                self.core.recorder.unacknowledged_bytes -= bytes;
+                let unacknowledged = &mut self.core.recorder.unacknowledged_bytes;
+                *unacknowledged = unacknowledged.saturating_sub(bytes);
                 self.core.counters.add(Counter::RecordsReturned, 1);
                 let mut memory = Some(record.bytes);
                 if record.held
@@ -470,10 +471,22 @@ fn failed<R: Ring>(connection: &mut Connection, core: &mut Core<R>, token: Token
     }
     match token.side() {
         CLIENT => connection.client_failed(core, errno),
-        // A send that fails because the source closed early does not make its answer worthless: what it still
-        // sends is read first, and its end tells what happened.
-        _ if errno.0 == libc::EPIPE && !connection.source.eof => {}
         _ => connection.source_failed(core, errno),
+    }
+}
+
+/// A send that fails because the source closed early does not make its answer worthless: what it sent is read first, and
+/// the end of that tells what happened.
+fn send_failed<R: Ring>(
+    connection: &mut Connection,
+    core: &mut Core<R>,
+    token: Token,
+    errno: Errno,
+) {
+    if token.side() == SOURCE && !connection.source.eof {
+        connection.source.deaf = true;
+    } else {
+        failed(connection, core, token, errno);
     }
 }
 

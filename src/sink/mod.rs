@@ -9,6 +9,9 @@ mod link;
 mod local;
 mod report;
 
+#[cfg(test)]
+mod tests;
+
 pub use kafka::{KafkaError, KafkaSettings, KafkaSink, TopicCheck};
 pub use link::{Batch, Bell, SinkEnd, WorkerEnd, link};
 pub use local::LogSink;

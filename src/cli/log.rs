@@ -1,0 +1,143 @@
+//! `tapline log`: its flags.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::Failure;
+use crate::{
+    config::KafkaConfig,
+    inspect::{self, DumpOptions, Edge, Filter, Format, Origin},
+};
+
+/// Look into a capture log or a Kafka topic of captured traffic.
+///
+/// Reads only, also while the log is being written. Exit codes: 0 done (verify: whole), 1 not whole or failed,
+/// 69 the brokers cannot be reached, 78 there is no such log or topic.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Count what is there: records, times, connections, requests, gaps
+    Describe {
+        #[command(flatten)]
+        input: Input,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print records one by one
+    Dump {
+        #[command(flatten)]
+        input: Input,
+        #[command(flatten)]
+        shape: Shape,
+    },
+    /// Prove that no record is missing, or name the ones that are
+    Verify {
+        #[command(flatten)]
+        input: Input,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+        /// Records that are there twice count as faults
+        #[arg(long)]
+        strict: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Input {
+    /// The capture log
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "./tapline-state/log",
+        conflicts_with = "kafka_brokers"
+    )]
+    log: PathBuf,
+
+    /// Read a topic instead: bootstrap servers, as host:9092,host2:9092
+    #[arg(long, value_name = "LIST")]
+    kafka_brokers: Option<String>,
+
+    /// The topic
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "logging-traffic-topic",
+        requires = "kafka_brokers"
+    )]
+    kafka_topic: String,
+
+    /// File of librdkafka properties, one name=value per line
+    #[arg(long, value_name = "FILE", requires = "kafka_brokers")]
+    kafka_config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Shape {
+    /// The form
+    #[arg(long, value_enum, default_value = "raw")]
+    format: Format,
+
+    /// Begin here: an offset (log: a frame's sequence), or the time of a first observation as 2026-11-21T03:20:00Z
+    #[arg(long, value_name = "EDGE")]
+    from: Option<Edge>,
+
+    /// End here; what lies on the edge is still shown
+    #[arg(long, value_name = "EDGE")]
+    to: Option<Edge>,
+
+    /// Only this connection
+    #[arg(long, value_name = "ID")]
+    connection: Option<String>,
+
+    /// Only so many records
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+
+    /// Go on at the end, until interrupted
+    #[arg(long)]
+    follow: bool,
+
+    /// Bytes that the raw form shows of each run of reads or writes
+    #[arg(long, value_name = "N", default_value_t = 24)]
+    preview_bytes: usize,
+}
+
+pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
+    match arguments.command {
+        Command::Describe { input, json } => inspect::describe(&input.origin(), json),
+        Command::Dump { input, shape } => inspect::dump(&input.origin(), &shape.options()),
+        Command::Verify { input, json, strict } => inspect::verify(&input.origin(), json, strict),
+    }
+}
+
+impl Input {
+    fn origin(self) -> Origin {
+        match self.kafka_brokers {
+            Some(brokers) => {
+                let (topic, file) = (self.kafka_topic, self.kafka_config);
+                Origin::Kafka(KafkaConfig { brokers, topic, file })
+            }
+            None => Origin::Log(self.log),
+        }
+    }
+}
+
+impl Shape {
+    fn options(self) -> DumpOptions {
+        DumpOptions {
+            format: self.format,
+            filter: Filter { from: self.from, to: self.to, connection: self.connection },
+            limit: self.limit,
+            follow: self.follow,
+            preview_bytes: self.preview_bytes,
+        }
+    }
+}
