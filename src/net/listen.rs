@@ -26,7 +26,8 @@ impl fmt::Display for ListenError {
         match error.kind() {
             io::ErrorKind::AddrInUse => write!(
                 f,
-                "{address} is in use by another process. See which: ss -ltnp 'sport = :{}'. Or choose another: --listen",
+                "{address} is in use by another process. See which: ss -ltnp 'sport = :{}'. Or \
+                 choose another: --listen",
                 address.port()
             ),
             io::ErrorKind::PermissionDenied => write!(
@@ -49,8 +50,9 @@ impl std::error::Error for ListenError {}
 pub struct Bind(pub SocketAddr);
 
 impl Bind {
-    /// `workers` sockets on the address. With one worker the socket is exclusive; with more, a first exclusive one finds
-    /// out whether somebody else has the address, which SO_REUSEPORT would hide.
+    /// `workers` sockets on the address. With one worker the socket is exclusive; with more, a
+    /// first exclusive one finds out whether somebody else has the address, which SO_REUSEPORT
+    /// would hide.
     ///
     /// They are bound, not listening yet: nobody is let in before everything else is known to work.
     pub fn bind(self, workers: usize) -> Result<Vec<Socket>, ListenError> {

@@ -475,8 +475,8 @@ fn failed<R: Ring>(connection: &mut Connection, core: &mut Core<R>, token: Token
     }
 }
 
-/// A send that fails because the source closed early does not make its answer worthless: what it sent is read first, and
-/// the end of that tells what happened.
+/// A send that fails because the source closed early does not make its answer worthless: what it
+/// sent is read first, and the end of that tells what happened.
 fn send_failed<R: Ring>(
     connection: &mut Connection,
     core: &mut Core<R>,

@@ -205,8 +205,9 @@ impl Ring for Uring {
     }
 
     fn watch_hangup(&mut self, token: Token, fd: Fd) {
-        // No events asked for: errors and hang-ups are reported always. Multishot polls are edge-triggered: a FIN, which
-        // io_uring reports unasked as well (POLLRDHUP), then comes once instead of for ever.
+        // No events asked for: errors and hang-ups are reported always. Multishot polls are
+        // edge-triggered: a FIN, which io_uring reports unasked as well (POLLRDHUP), then comes
+        // once instead of for ever.
         let entry = opcode::PollAdd::new(types::Fd(fd.0), 0).multi(true).build();
         self.start(entry, Kind::Hangup, token.to_bits());
     }
@@ -223,7 +224,8 @@ impl Ring for Uring {
     }
 
     fn shutdown_write(&mut self, fd: Fd) {
-        // SAFETY: no memory is involved; a failure means that the connection is gone already, which its receive reports.
+        // SAFETY: no memory is involved; a failure means that the connection is gone already, which
+        // its receive reports.
         unsafe { libc::shutdown(fd.0, libc::SHUT_WR) };
     }
 

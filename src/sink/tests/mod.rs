@@ -1,5 +1,5 @@
-//! The Kafka sink against librdkafka's mock cluster: whatever the brokers answer, every record comes back, and the topic
-//! holds every connection's records in order.
+//! The Kafka sink against librdkafka's mock cluster: whatever the brokers answer, every record
+//! comes back, and the topic holds every connection's records in order.
 
 use std::{
     collections::BTreeMap,
