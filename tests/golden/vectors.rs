@@ -14,7 +14,6 @@ use serde_json::Value;
 
 /// One scripted conversation, from both ends.
 pub(crate) struct Scenario {
-    pub(crate) name: String,
     /// What each client connection does.
     pub(crate) clients: Vec<Vec<Event>>,
     /// What the source does on each of its connections.
@@ -90,7 +89,6 @@ impl Scenario {
             (of("connections", "client-sent"), of("connections", "client-received"));
         let reached = of("backend", "backend-received");
         Self {
-            name: name.to_owned(),
             clients: scripts(&json["connections"], &sent),
             sources: scripts(&json["backend"], &received),
             sent,
