@@ -11,6 +11,7 @@
 mod disk_full;
 mod golden;
 mod holding;
+mod house;
 mod kill9;
 mod real_clients;
 mod refused;
