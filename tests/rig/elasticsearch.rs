@@ -86,7 +86,7 @@ impl Elasticsearch {
         let settings = format!(
             "cluster.name: rig\nnode.name: rig-1\nnetwork.host: 127.0.0.1\ndiscovery.type: single-node\n\
              cluster.routing.allocation.disk.threshold_enabled: false\n\
-             indexing_pressure.memory.limit: 50%\n\
+             indexing_pressure.memory.limit: 50%\nindices.breaker.total.use_real_memory: false\n\
              http.port: {}\ntransport.port: {}\npath.data: {dir}/data\npath.logs: {dir}/logs\n",
             self.port,
             port::free(),
@@ -265,8 +265,8 @@ const NOBODY: u32 = 65_534;
 const NOGROUP: u32 = 65_534;
 
 /// A small heap, and nothing touched before it is used.
-const JVM: &str = "-Xms512m
--Xmx512m
+const JVM: &str = "-Xms1g
+-Xmx1g
 -XX:+UseSerialGC
 -Djava.io.tmpdir=${ES_TMPDIR}
 ";

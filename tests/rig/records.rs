@@ -32,6 +32,30 @@ pub(crate) struct TrafficStream {
     pub(crate) prior_requests: Option<i32>,
     #[prost(bool, optional, tag = "7")]
     pub(crate) in_request: Option<bool>,
+    #[prost(message, optional, tag = "1509")]
+    pub(crate) provenance: Option<Provenance>,
+}
+
+/// What only tapline writes: where the record comes from and what never reached the source.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct Provenance {
+    #[prost(fixed64, tag = "1")]
+    pub(crate) incarnation: u64,
+    #[prost(uint32, tag = "2")]
+    pub(crate) worker: u32,
+    #[prost(uint64, tag = "3")]
+    pub(crate) sequence: u64,
+    #[prost(message, optional, tag = "4")]
+    pub(crate) undelivered: Option<Undelivered>,
+}
+
+/// Requests of which no byte reached the source.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct Undelivered {
+    #[prost(uint32, tag = "1")]
+    pub(crate) requests: u32,
+    #[prost(uint32, tag = "2")]
+    pub(crate) cause: u32,
 }
 
 /// One thing seen on a connection.
@@ -111,8 +135,10 @@ pub(crate) struct Captured {
     pub(crate) written: Vec<u8>,
     /// Bytes of `read` at the end of each request.
     pub(crate) request_ends: Vec<usize>,
-    /// Requests that were never let through.
+    /// Requests whose recording was broken off.
     pub(crate) dropped: usize,
+    /// Requests of which the records say that no byte reached the source.
+    pub(crate) undelivered: u32,
     /// Why the connection failed, as recorded.
     pub(crate) exceptions: Vec<String>,
     /// Whether the last record says that it is the last and holds the close.
@@ -226,6 +252,8 @@ impl Captured {
             assert!(observation.time.is_some(), "{id}: every observation has a time");
             self.observe(observation);
         }
+        let undelivered = stream.provenance.and_then(|provenance| provenance.undelivered);
+        self.undelivered += undelivered.map_or(0, |undelivered| undelivered.requests);
         self.closed = stream.last_number.is_some();
         if self.closed {
             let close = stream.observations.last().is_some_and(|last| last.close.is_some());
