@@ -65,14 +65,17 @@ mod tests {
         assert_eq!(block.capacity(), CLASS_BYTES[1]);
         let address = block.as_ptr();
         pool.give(block);
-        assert_eq!(pool.take(9_000).as_ptr(), address);
+        let again = pool.take(9_000);
+        assert_eq!(again.as_ptr(), address);
     }
 
     #[test]
     fn what_is_kept_is_bounded() {
         let mut pool = BlockPool::default();
         let blocks: Vec<_> = (0..200).map(|_| Vec::with_capacity(CLASS_BYTES[3])).collect();
-        blocks.into_iter().for_each(|block| pool.give(block));
+        for block in blocks {
+            pool.give(block);
+        }
         assert!(pool.kept_bytes <= KEPT_BYTES_MAX);
         pool.give(Vec::with_capacity(1 << 20));
         assert!(pool.kept_bytes <= KEPT_BYTES_MAX);

@@ -334,7 +334,7 @@ mod tests {
             stream.read(sink, &stamp, b"");
             stream.read(sink, &stamp, &[9; 200]);
             stream.end_of_request(sink, &stamp, -1, -1);
-            stream.write(sink, &stamp, &[1; 20_000]);
+            stream.write(sink, &stamp, &vec![1; 20_000]);
             stream.request_dropped(sink, &stamp);
             stream.exception(sink, &stamp, "");
             stream.close(sink, &stamp);

@@ -18,6 +18,7 @@ use crate::{
 ///
 /// Without --kafka-brokers the records go to a local capture log.
 #[derive(Debug, Args)]
+#[allow(clippy::doc_markdown, reason = "these texts are the help that users see")]
 pub(super) struct Arguments {
     /// The source cluster: http://host[:port]
     #[arg(long, env = "TAPLINE_CAPTURE_SOURCE", value_name = "URL")]

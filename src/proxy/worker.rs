@@ -82,7 +82,9 @@ impl<R: Ring> Worker<R> {
         let Parts { mut ring, listeners, settings, identity, counters, control, bell, sink } =
             parts;
         ring.wake_on(Fd(std::os::fd::AsRawFd::as_raw_fd(bell.event())));
-        listeners.iter().for_each(|listener| ring.accept(*listener));
+        for listener in &listeners {
+            ring.accept(*listener);
+        }
         let recorder = Recorder {
             identity,
             pool: BlockPool::default(),

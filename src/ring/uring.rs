@@ -1,8 +1,8 @@
-//! The real ring: one io_uring per worker thread.
+//! The real ring: one `io_uring` per worker thread.
 //!
-//! Flags: SINGLE_ISSUER and DEFER_TASKRUN, so every enter asks for events; SUBMIT_ALL; a completion queue of its own
-//! size. It is created disabled, restricted to the operations used here (seccomp cannot see inside a ring), and
-//! then enabled.
+//! Flags: `SINGLE_ISSUER` and `DEFER_TASKRUN`, so every enter asks for events; `SUBMIT_ALL`; a
+//! completion queue of its own size. It is created disabled, restricted to the operations used here
+//! (seccomp cannot see inside a ring), and then enabled.
 #![allow(unsafe_code)]
 
 use std::{io, net::SocketAddr, time::Duration};
@@ -41,6 +41,7 @@ pub struct Uring {
     buffers: Buffers,
     sends: Sends,
     /// Addresses of connects not yet submitted; the kernel copies them at submission.
+    #[allow(clippy::vec_box, reason = "entries point to them while others are added")]
     addresses: Vec<Box<SockAddr>>,
     /// Memory that came back from sends.
     spent: Vec<Vec<u8>>,

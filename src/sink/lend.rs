@@ -139,7 +139,7 @@ impl Lender {
     /// Hands a record over; gives it back when librdkafka does not take it.
     pub(super) fn produce(&self, lease: Box<Lease>) -> Result<(), (RDKafkaErrorCode, Box<Lease>)> {
         let (value, key) = (&lease.record.bytes[..], lease.record.key());
-        let flags = if value.len() < BORROW_BYTES_MIN { RD_KAFKA_MSG_F_COPY as i32 } else { 0 };
+        let flags = if value.len() < BORROW_BYTES_MIN { RD_KAFKA_MSG_F_COPY } else { 0 };
         let (value_at, value_len) = (value.as_ptr().cast_mut(), value.len());
         let (key_at, key_len) = (key.as_ptr(), key.len());
         let opaque = Box::into_raw(lease);

@@ -144,10 +144,9 @@ fn source(script: &[Event], visit: &mut Visit) -> io::Result<()> {
                 }
             }
             Event::Pause(pause) => thread::sleep(*pause),
-            Event::Finish => visit.finish()?,
             Event::Reset => return visit.reset(),
-            // A FIN first: what follows from the client must not turn it into a reset.
-            Event::Close => visit.finish()?,
+            // Also for a close: what follows from the client must not turn it into a reset.
+            Event::Finish | Event::Close => visit.finish()?,
         }
     }
     visit.until_end()?;
