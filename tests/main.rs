@@ -9,7 +9,9 @@
 )]
 
 mod disk_full;
+mod golden;
 mod holding;
+mod house;
 mod kill9;
 mod real_clients;
 mod refused;

@@ -1,7 +1,8 @@
 //! Observations of a connection become records: what `wire-format.md`'s `TrafficStream` looks like on the wire.
 //!
-//! Sans-IO: no sockets, no clock, no threads. A [`Stream`] belongs to one client connection and holds at most one open
-//! record; finished [`Record`]s are handed to the sink in batches, and their memory comes back with the acknowledgement.
+//! Sans-IO: no sockets, no clock, no threads. A [`Stream`] belongs to one client connection and
+//! holds at most one open record; finished [`Record`]s are handed to the sink in batches, and their
+//! memory comes back with the acknowledgement.
 //!
 //! Encode only. Decoding is [`crate::proto`]'s business, which is also what the tests here compare against.
 

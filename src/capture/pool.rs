@@ -73,7 +73,9 @@ mod tests {
     fn what_is_kept_is_bounded() {
         let mut pool = BlockPool::default();
         let blocks: Vec<_> = (0..200).map(|_| Vec::with_capacity(CLASS_BYTES[3])).collect();
-        blocks.into_iter().for_each(|block| pool.give(block));
+        for block in blocks {
+            pool.give(block);
+        }
         assert!(pool.kept_bytes <= KEPT_BYTES_MAX);
         pool.give(Vec::with_capacity(1 << 20));
         assert!(pool.kept_bytes <= KEPT_BYTES_MAX);

@@ -1,7 +1,8 @@
 //! One client connection's observations, gathered into records.
 //!
 //! Invariants:
-//! - a record is never longer than the limit, holds at least one observation, and is numbered 1, 2, 3, … without a hole;
+//! - a record is never longer than the limit, holds at least one observation, and is numbered 1, 2,
+//!   3, … without a hole;
 //! - the caller is told where in the record each data byte lies ([`Place`]), so that held bytes can be sent from there;
 //! - between records a stream holds no memory but this struct.
 
@@ -333,7 +334,7 @@ mod tests {
             stream.read(sink, &stamp, b"");
             stream.read(sink, &stamp, &[9; 200]);
             stream.end_of_request(sink, &stamp, -1, -1);
-            stream.write(sink, &stamp, &[1; 20_000]);
+            stream.write(sink, &stamp, &vec![1; 20_000]);
             stream.request_dropped(sink, &stamp);
             stream.exception(sink, &stamp, "");
             stream.close(sink, &stamp);

@@ -4,12 +4,12 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use super::Failure;
 use crate::{
     capture::{RECORD_BYTES_MAX_DEFAULT, RECORD_BYTES_MIN},
     config::{CaptureConfig, KafkaConfig, TlsMode, units},
     http::Limits,
     net::SourceUrl,
+    observe::Failure,
     service,
     sys::cpu::CpuList,
 };
@@ -18,6 +18,7 @@ use crate::{
 ///
 /// Without --kafka-brokers the records go to a local capture log.
 #[derive(Debug, Args)]
+#[allow(clippy::doc_markdown, reason = "these texts are the help that users see")]
 pub(super) struct Arguments {
     /// The source cluster: http://host[:port]
     #[arg(long, env = "TAPLINE_CAPTURE_SOURCE", value_name = "URL")]
@@ -85,11 +86,22 @@ pub(super) struct Arguments {
     hold_all_posts: bool,
 
     /// The longest time that a record nothing waits for stays open
-    #[arg(long, env = "TAPLINE_CAPTURE_FLUSH_AGE", value_name = "TIME", default_value = "500ms", value_parser = units::duration)]
+    #[arg(
+        long,
+        env = "TAPLINE_CAPTURE_FLUSH_AGE",
+        value_name = "TIME",
+        default_value = "500ms",
+        value_parser = units::duration
+    )]
     flush_age: Duration,
 
     /// The longest record; with Kafka, below the topic's max.message.bytes less 500
-    #[arg(long, env = "TAPLINE_CAPTURE_RECORD_BYTES_MAX", value_name = "BYTES", default_value_t = RECORD_BYTES_MAX_DEFAULT)]
+    #[arg(
+        long,
+        env = "TAPLINE_CAPTURE_RECORD_BYTES_MAX",
+        value_name = "BYTES",
+        default_value_t = RECORD_BYTES_MAX_DEFAULT
+    )]
     record_bytes_max: usize,
 
     /// Memory for records that are not yet durable, as 512MiB [default: a quarter of the host's]
@@ -97,11 +109,23 @@ pub(super) struct Arguments {
     capture_memory: Option<u64>,
 
     /// The longest line of a request or response head
-    #[arg(long, env = "TAPLINE_CAPTURE_LINE_BYTES_MAX", value_name = "BYTES", default_value = "8KiB", value_parser = units::size)]
+    #[arg(
+        long,
+        env = "TAPLINE_CAPTURE_LINE_BYTES_MAX",
+        value_name = "BYTES",
+        default_value = "8KiB",
+        value_parser = units::size
+    )]
     line_bytes_max: usize,
 
     /// The largest head
-    #[arg(long, env = "TAPLINE_CAPTURE_HEAD_BYTES_MAX", value_name = "BYTES", default_value = "64KiB", value_parser = units::size)]
+    #[arg(
+        long,
+        env = "TAPLINE_CAPTURE_HEAD_BYTES_MAX",
+        value_name = "BYTES",
+        default_value = "64KiB",
+        value_parser = units::size
+    )]
     head_bytes_max: usize,
 
     /// The most fields of a head
@@ -109,15 +133,33 @@ pub(super) struct Arguments {
     fields_max: usize,
 
     /// How long a stop waits for what is in flight before it cuts connections
-    #[arg(long, env = "TAPLINE_CAPTURE_DRAIN_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = units::duration)]
+    #[arg(
+        long,
+        env = "TAPLINE_CAPTURE_DRAIN_TIMEOUT",
+        value_name = "TIME",
+        default_value = "30s",
+        value_parser = units::duration
+    )]
     drain_timeout: Duration,
 
     /// Length of one segment file of the capture log
-    #[arg(long, env = "TAPLINE_CAPTURE_SEGMENT_BYTES", value_name = "BYTES", default_value = "256MiB", value_parser = units::bytes)]
+    #[arg(
+        long,
+        env = "TAPLINE_CAPTURE_SEGMENT_BYTES",
+        value_name = "BYTES",
+        default_value = "256MiB",
+        value_parser = units::bytes
+    )]
     segment_bytes: u64,
 
     /// Free space of the file system that the capture log leaves to others
-    #[arg(long, env = "TAPLINE_CAPTURE_LOG_RESERVE", value_name = "BYTES", default_value = "64MiB", value_parser = units::bytes)]
+    #[arg(
+        long,
+        env = "TAPLINE_CAPTURE_LOG_RESERVE",
+        value_name = "BYTES",
+        default_value = "64MiB",
+        value_parser = units::bytes
+    )]
     log_reserve: u64,
 }
 
@@ -146,7 +188,8 @@ fn config(arguments: Arguments) -> Result<CaptureConfig, Failure> {
     }
     if a.kafka_brokers.is_some() && a.log.is_some() {
         return Err(Failure::configuration(
-            "--log beside --kafka-brokers is the spool in front of Kafka, which this version does not have yet: leave out one of them",
+            "--log beside --kafka-brokers is the spool in front of Kafka, which this version does \
+             not have yet: leave out one of them",
         ));
     }
     let topic = a.kafka_topic;

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::Failure;
 use crate::{
     config::KafkaConfig,
     inspect::{self, DumpOptions, Edge, Filter, Format, Origin},
+    observe::Failure,
 };
 
 /// Look into a capture log or a Kafka topic of captured traffic.

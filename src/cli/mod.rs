@@ -1,13 +1,14 @@
-//! The command line: one file per subcommand, what the user sees, no logic.
+//! The command line: one file per subcommand, what the user sees, and the code the process ends with.
+//!
+//! No logic: a subcommand turns its flags into settings and hands them to the room that does the work.
 
 mod capture;
-mod exit;
 mod log;
 mod logging;
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
-pub use exit::{ExitCode, Failure};
+use crate::observe::ExitCode;
 
 /// Durable capture and replay of live Elasticsearch and OpenSearch traffic.
 #[derive(Debug, Parser)]

@@ -17,7 +17,7 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection that tapline itself answered is read and discarded, so that the answer arrives.
 pub const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a client may keep its half open after the source has closed.
-pub const SOURCE_CLOSED_TIMEOUT: Duration = Duration::from_secs(60);
+pub const SOURCE_CLOSED_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long accepting rests after the process ran out of descriptors.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long the end of a drain waits for the sink to return the last records.

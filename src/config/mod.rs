@@ -1,4 +1,6 @@
 //! What can be set, and every bound of what cannot.
+//!
+//! Values only: nothing is opened, resolved or started here.
 
 mod capture;
 pub mod limits;

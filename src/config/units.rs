@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn units_are_understood_and_their_absence_is_named() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
+        assert_eq!(duration("2h"), Ok(Duration::from_hours(2)));
         assert!(duration("10").is_err_and(|e| e.contains("unit")));
         assert!(duration("fast").is_err());
         assert_eq!(bytes("64KiB"), Ok(65_536));

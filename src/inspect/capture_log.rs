@@ -8,8 +8,8 @@ use std::{path::Path, sync::atomic::AtomicBool, thread, time::Duration};
 
 use super::source::{Loss, Place, Raw, Span, Stop, Visit, is_raised};
 use crate::{
-    cli::{ExitCode, Failure},
     log::{LogError, Position, RECORD, Reader},
+    observe::{ExitCode, Failure},
 };
 
 /// Gives every record of the log in `dir` to the visitor.

@@ -20,8 +20,8 @@ use rdkafka::{
 
 use super::source::{Place, Raw, Span, Stop, Visit, is_raised};
 use crate::{
-    cli::{ExitCode, Failure},
     config::KafkaConfig,
+    observe::{ExitCode, Failure},
 };
 
 /// Gives every record of the topic to the visitor.

@@ -34,7 +34,7 @@ pub use dump::{DumpOptions, Format};
 pub use filter::{Edge, Filter};
 pub use source::Origin;
 
-use crate::cli::{ExitCode, Failure};
+use crate::observe::{ExitCode, Failure};
 use source::{Span, quietly, read};
 
 /// Prints what the records of `origin` come to, as a table or as one JSON object.

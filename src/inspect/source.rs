@@ -20,8 +20,8 @@ use signal_hook::{
 
 use super::{capture_log, kafka};
 use crate::{
-    cli::{ExitCode, Failure},
     config::KafkaConfig,
+    observe::{ExitCode, Failure},
     proto::TrafficStream,
 };
 

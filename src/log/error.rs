@@ -78,7 +78,8 @@ impl fmt::Display for LogError {
             }
             Self::DiskFull { path, doing } => write!(
                 f,
-                "{}: the disk is full ({doing}); nothing of the batch was kept; free space or lower the log's retention, then it goes on",
+                "{}: the disk is full ({doing}); nothing of the batch was kept; free space or \
+                 lower the log's retention, then it goes on",
                 path.display()
             ),
             Self::Permission { path, doing } => write!(
@@ -98,7 +99,8 @@ impl fmt::Display for LogError {
             ),
             Self::NewerVersion { path, found, supported } => write!(
                 f,
-                "{}: format version {found}, this program knows up to {supported}; use a newer tapline or another directory",
+                "{}: format version {found}, this program knows up to {supported}; use a newer \
+                 tapline or another directory",
                 path.display()
             ),
             Self::BadHeader { path } => write!(
@@ -116,13 +118,15 @@ impl fmt::Display for LogError {
             ),
             Self::Missing { path, first, end: Some(end) } => write!(
                 f,
-                "{}: frames {first} to {} were deleted before they were read; reading goes on at {end}; raise the log's retention",
+                "{}: frames {first} to {} were deleted before they were read; reading goes on at \
+                 {end}; raise the log's retention",
                 path.display(),
                 end.saturating_sub(1)
             ),
             Self::Missing { path, first, end: None } => write!(
                 f,
-                "{}: deleted; frames from {first} on may not have been read; reading goes on with what follows; raise the log's retention",
+                "{}: deleted; frames from {first} on may not have been read; reading goes on with \
+                 what follows; raise the log's retention",
                 path.display()
             ),
             Self::BadPosition { path, why } => write!(

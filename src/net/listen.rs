@@ -1,4 +1,4 @@
-//! Listening sockets: one per worker and address, spread by the kernel through SO_REUSEPORT.
+//! Listening sockets: one per worker and address, spread by the kernel through `SO_REUSEPORT`.
 
 use std::{fmt, io, net::SocketAddr, time::Duration};
 
@@ -9,7 +9,7 @@ const BACKLOG: i32 = 4096;
 
 /// Below a network load balancer's idle timeout of 350 s, so that a silently dropped connection is found out.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
-    .with_time(Duration::from_secs(60))
+    .with_time(Duration::from_mins(1))
     .with_interval(Duration::from_secs(15))
     .with_retries(4);
 
@@ -26,7 +26,8 @@ impl fmt::Display for ListenError {
         match error.kind() {
             io::ErrorKind::AddrInUse => write!(
                 f,
-                "{address} is in use by another process. See which: ss -ltnp 'sport = :{}'. Or choose another: --listen",
+                "{address} is in use by another process. See which: ss -ltnp 'sport = :{}'. Or \
+                 choose another: --listen",
                 address.port()
             ),
             io::ErrorKind::PermissionDenied => write!(
@@ -49,8 +50,9 @@ impl std::error::Error for ListenError {}
 pub struct Bind(pub SocketAddr);
 
 impl Bind {
-    /// `workers` sockets on the address. With one worker the socket is exclusive; with more, a first exclusive one finds
-    /// out whether somebody else has the address, which SO_REUSEPORT would hide.
+    /// `workers` sockets on the address. With one worker the socket is exclusive; with more, a
+    /// first exclusive one finds out whether somebody else has the address, which `SO_REUSEPORT`
+    /// would hide.
     ///
     /// They are bound, not listening yet: nobody is let in before everything else is known to work.
     pub fn bind(self, workers: usize) -> Result<Vec<Socket>, ListenError> {

@@ -122,8 +122,9 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Adds up the counters of all workers.
-    pub fn of<'a>(all: impl Iterator<Item = &'a Counters> + Clone) -> Self {
-        let sum = |read: &dyn Fn(&Counters) -> u64| all.clone().map(read).sum::<u64>();
+    pub fn of<'a>(all: impl Iterator<Item = &'a Counters>) -> Self {
+        let all: Vec<_> = all.collect();
+        let sum = |read: &dyn Fn(&Counters) -> u64| all.iter().copied().map(read).sum::<u64>();
         let values =
             Counter::ALL.iter().map(|c| (c.label(), sum(&|counters| counters.get(*c)))).collect();
         let refused = Refusal::ALL

@@ -1,5 +1,10 @@
-//! What tapline says of itself: counters of the workers and the sink, and how they are written down.
+//! What tapline says of itself: counters of the workers and how they are written down, and with
+//! which code and sentence it ends.
+//!
+//! Counting never waits and never fails. This room knows nobody's state but its own.
 
 mod counters;
+mod exit;
 
 pub use counters::{Counter, Counters, Snapshot};
+pub use exit::{ExitCode, Failure};

@@ -18,6 +18,7 @@ pub(super) const CLIENT: u8 = 0;
 /// The side number of the source in tokens.
 pub(super) const SOURCE: u8 = 1;
 
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own; they combine freely")]
 pub(super) struct Connection {
     pub(super) token: Token,
     pub(super) client: Side,
@@ -60,6 +61,7 @@ pub(super) struct Connection {
 
 /// One socket.
 #[derive(Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own; they combine freely")]
 pub(super) struct Side {
     pub(super) fd: Option<Fd>,
     /// What is to be sent to it.
@@ -256,7 +258,7 @@ impl Connection {
         if self.has_bytes && core.settings.capture {
             self.note_gap();
             self.record_unfinished_head(core);
-            self.record_small(core, |stream, to, stamp| stream.close(to, stamp));
+            self.record_small(core, Stream::close);
             self.finish_record(&mut core.recorder, &core.counters, true);
         }
         self.stream_ended = true;

@@ -5,7 +5,7 @@ use super::{
     core::{Core, discard},
 };
 use crate::{
-    capture::{Stamp, UndeliveredCause},
+    capture::{Stamp, Stream, UndeliveredCause},
     http::{Answering, Method, Refusal, RequestHead, RequestPart},
     observe::Counter,
     ring::{Chunk, Errno, Ring, Segment},
@@ -96,12 +96,12 @@ impl Connection {
     fn begin_request<R: Ring>(
         &mut self,
         core: &mut CoreParts<'_, R>,
-        head: &RequestHead,
+        request: &RequestHead,
         capture: bool,
         hold_all_posts: bool,
     ) {
         core.counters.add(Counter::Requests, 1);
-        let held = capture && (!head.safe || (hold_all_posts && head.read_only_post));
+        let held = capture && (!request.safe || (hold_all_posts && request.read_only_post));
         // What is held is always captured. The rest passes uncaptured rather than wait for memory; the change from one
         // to the other happens between conversations, so that an answer is not separated from its request.
         let was_capturing = self.capturing;
@@ -118,16 +118,16 @@ impl Connection {
         if held {
             core.counters.add(Counter::Held, 1);
         }
-        self.upgrade_asked = head.upgrade;
-        self.pipeline.push_back(if head.method == Method::Head {
+        self.upgrade_asked = request.upgrade;
+        self.pipeline.push_back(if request.method == Method::Head {
             Answering::Head
         } else {
             Answering::Other
         });
         self.arriving = Some(Arriving {
             held,
-            first_line_bytes: head.first_line_bytes,
-            headers_bytes: head.headers_bytes,
+            first_line_bytes: request.first_line_bytes,
+            headers_bytes: request.headers_bytes,
             mark: self.hold.mark(),
             forwarded: false,
         });
@@ -234,7 +234,7 @@ impl Connection {
                 begun = !self.hold.drop_from(arriving.mark, free);
             }
             if arriving.forwarded && self.capturing {
-                self.record_small(core, |stream, to, stamp| stream.request_dropped(to, stamp));
+                self.record_small(core, Stream::request_dropped);
             }
             if !begun {
                 self.pipeline.pop_back();

@@ -82,7 +82,9 @@ impl<R: Ring> Worker<R> {
         let Parts { mut ring, listeners, settings, identity, counters, control, bell, sink } =
             parts;
         ring.wake_on(Fd(std::os::fd::AsRawFd::as_raw_fd(bell.event())));
-        listeners.iter().for_each(|listener| ring.accept(*listener));
+        for listener in &listeners {
+            ring.accept(*listener);
+        }
         let recorder = Recorder {
             identity,
             pool: BlockPool::default(),
@@ -475,8 +477,8 @@ fn failed<R: Ring>(connection: &mut Connection, core: &mut Core<R>, token: Token
     }
 }
 
-/// A send that fails because the source closed early does not make its answer worthless: what it sent is read first, and
-/// the end of that tells what happened.
+/// A send that fails because the source closed early does not make its answer worthless: what it
+/// sent is read first, and the end of that tells what happened.
 fn send_failed<R: Ring>(
     connection: &mut Connection,
     core: &mut Core<R>,

@@ -116,7 +116,8 @@ impl Buffers {
     fn give(&mut self, id: u16) {
         let slot = usize::from(self.tail & (self.count - 1));
         let address = self.address(id) as u64;
-        // SAFETY: `slot` is below `count`, and the kernel does not read the slot before `publish` moves the tail over it.
+        // SAFETY: `slot` is below `count`, and the kernel does not read the slot before `publish`
+        // moves the tail over it.
         let entry = unsafe { &mut *self.entries.as_ptr().add(slot) };
         entry.set_addr(address);
         entry.set_len(self.size_bytes);

@@ -1,7 +1,8 @@
 //! The completion loop's surface: what a worker can ask of the kernel, and what comes back.
 //!
-//! This room is the only one that knows io_uring. Workers are written against the [`Ring`] trait; [`Uring`] is the real
-//! one and `SimRing` a seeded stand-in that shortens, delays, reorders and refuses as a kernel may.
+//! This room is the only one that knows `io_uring`. Workers are written against the [`Ring`] trait;
+//! [`Uring`] is the real one and `SimRing` a seeded stand-in that shortens, delays, reorders and
+//! refuses as a kernel may.
 //!
 //! Invariants:
 //! - memory that the kernel reads or writes is owned by the ring from submission to completion: segments are moved in,

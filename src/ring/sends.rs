@@ -9,6 +9,7 @@ use super::{Fd, Segment, SendQueue, Token, buffers::Buffers};
 const GATHER_MAX: usize = 32;
 
 pub(super) struct Sends {
+    #[allow(clippy::vec_box, reason = "the kernel reads a slot while others are added")]
     slots: Vec<Box<Slot>>,
     unused: Vec<u32>,
 }

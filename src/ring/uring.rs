@@ -1,8 +1,8 @@
-//! The real ring: one io_uring per worker thread.
+//! The real ring: one `io_uring` per worker thread.
 //!
-//! Flags: SINGLE_ISSUER and DEFER_TASKRUN, so every enter asks for events; SUBMIT_ALL; a completion queue of its own
-//! size. It is created disabled, restricted to the operations used here (seccomp cannot see inside a ring), and
-//! then enabled.
+//! Flags: `SINGLE_ISSUER` and `DEFER_TASKRUN`, so every enter asks for events; `SUBMIT_ALL`; a
+//! completion queue of its own size. It is created disabled, restricted to the operations used here
+//! (seccomp cannot see inside a ring), and then enabled.
 #![allow(unsafe_code)]
 
 use std::{io, net::SocketAddr, time::Duration};
@@ -41,6 +41,7 @@ pub struct Uring {
     buffers: Buffers,
     sends: Sends,
     /// Addresses of connects not yet submitted; the kernel copies them at submission.
+    #[allow(clippy::vec_box, reason = "entries point to them while others are added")]
     addresses: Vec<Box<SockAddr>>,
     /// Memory that came back from sends.
     spent: Vec<Vec<u8>>,
@@ -205,8 +206,9 @@ impl Ring for Uring {
     }
 
     fn watch_hangup(&mut self, token: Token, fd: Fd) {
-        // No events asked for: errors and hang-ups are reported always. Multishot polls are edge-triggered: a FIN, which
-        // io_uring reports unasked as well (POLLRDHUP), then comes once instead of for ever.
+        // No events asked for: errors and hang-ups are reported always. Multishot polls are
+        // edge-triggered: a FIN, which io_uring reports unasked as well (POLLRDHUP), then comes
+        // once instead of for ever.
         let entry = opcode::PollAdd::new(types::Fd(fd.0), 0).multi(true).build();
         self.start(entry, Kind::Hangup, token.to_bits());
     }
@@ -223,7 +225,8 @@ impl Ring for Uring {
     }
 
     fn shutdown_write(&mut self, fd: Fd) {
-        // SAFETY: no memory is involved; a failure means that the connection is gone already, which its receive reports.
+        // SAFETY: no memory is involved; a failure means that the connection is gone already, which
+        // its receive reports.
         unsafe { libc::shutdown(fd.0, libc::SHUT_WR) };
     }
 

@@ -21,9 +21,8 @@ use super::{
 };
 use crate::{
     capture::Identity,
-    cli::{ExitCode, Failure},
     config::CaptureConfig,
-    observe::{Counter, Counters, Snapshot},
+    observe::{Counter, Counters, ExitCode, Failure, Snapshot},
     proxy::{Control, Now, Parts, Settings, Worker},
     ring::{Fd, Options, Uring},
     sink::{Bell, SinkCounters, WorkerEnd, link},

@@ -6,9 +6,9 @@ use clap::ValueEnum;
 use socket2::Socket;
 
 use crate::{
-    cli::{ExitCode, Failure},
     config::{CaptureConfig, TlsMode},
     net::Bind,
+    observe::{ExitCode, Failure},
     ring::{Options, probe},
     sys::limits,
 };
@@ -93,7 +93,11 @@ pub(super) fn source(config: &CaptureConfig) -> Result<Vec<SocketAddr>, Failure>
     config.source.resolve().map_err(|error| {
         Failure::new(
             ExitCode::Unavailable,
-            format!("the name of the source {} cannot be resolved: {error}. Check --source and the resolver", config.source),
+            format!(
+                "the name of the source {} cannot be resolved: {error}. Check --source and \
+                     the resolver",
+                config.source
+            ),
         )
     })
 }

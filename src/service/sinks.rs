@@ -6,9 +6,9 @@ use std::{
 };
 
 use crate::{
-    cli::{ExitCode, Failure},
     config::{CaptureConfig, KafkaConfig},
     log::{self, Outcome},
+    observe::{ExitCode, Failure},
     sink::{Bell, KafkaSettings, KafkaSink, LogSink, SinkCounters, SinkEnd, TopicCheck},
 };
 

@@ -503,8 +503,8 @@ mod tests {
         let settings = KafkaSettings::new("127.0.0.1:9", "t", 1000);
         let mut file = tempfile::NamedTempFile::new().expect("temp file");
         writeln!(file, "# comment\nlinger.ms = 5").expect("written");
-        let fine = settings.clone().with_file(file.path()).expect("read");
-        assert_eq!(fine.config.get("linger.ms"), Some("5"));
+        let accepted = settings.clone().with_file(file.path()).expect("read");
+        assert_eq!(accepted.config.get("linger.ms"), Some("5"));
         writeln!(file, "acks=1").expect("written");
         let error = settings.with_file(file.path()).expect_err("refused");
         assert!(error.to_string().contains(":3: acks"), "{error}");

@@ -102,7 +102,8 @@ pub(super) struct Lender {
     producer: BaseProducer<Reports>,
 }
 
-// SAFETY: the topic handle is only used together with the producer, and librdkafka's handles may be used from any thread.
+// SAFETY: the topic handle is only used together with the producer, and librdkafka's handles may be
+// used from any thread.
 unsafe impl Send for Lender {}
 
 impl Lender {
@@ -113,8 +114,9 @@ impl Lender {
         // SAFETY: the client is alive; the name is a C string that librdkafka copies; no topic configuration is passed.
         let handle = unsafe { rd_kafka_topic_new(client, name.as_ptr(), std::ptr::null_mut()) };
         let topic = NonNull::new(handle)?;
-        // SAFETY: the queue reference is given back at once. The event descriptor stays open as long as the sink thread,
-        // which owns both the bell and this producer; the payload is eight bytes, as an eventfd wants, and is copied.
+        // SAFETY: the queue reference is given back at once. The event descriptor stays open as
+        // long as the sink thread, which owns both the bell and this producer; the payload is eight
+        // bytes, as an eventfd wants, and is copied.
         unsafe {
             let queue = rd_kafka_queue_get_main(client);
             let one = 1u64.to_ne_bytes();
@@ -136,14 +138,15 @@ impl Lender {
     /// Hands a record over; gives it back when librdkafka does not take it.
     pub(super) fn produce(&self, lease: Box<Lease>) -> Result<(), (RDKafkaErrorCode, Box<Lease>)> {
         let (value, key) = (&lease.record.bytes[..], lease.record.key());
-        let flags = if value.len() < BORROW_BYTES_MIN { RD_KAFKA_MSG_F_COPY as i32 } else { 0 };
+        let flags = if value.len() < BORROW_BYTES_MIN { RD_KAFKA_MSG_F_COPY } else { 0 };
         let (value_at, value_len) = (value.as_ptr().cast_mut(), value.len());
         let (key_at, key_len) = (key.as_ptr(), key.len());
         let lease_partition = lease.partition as i32;
         let opaque = Box::into_raw(lease);
-        // SAFETY: the value lies in the record of the lease, whose heap memory does not move or change until the
-        // delivery report turns `opaque` back into the box (`Reports::delivery`, exactly once per accepted message); the
-        // key is copied by librdkafka. The producer outlives all leases: `end` and `drop` purge and collect them first.
+        // SAFETY: the value lies in the record of the lease, whose heap memory does not move or
+        // change until the delivery report turns `opaque` back into the box (`Reports::delivery`,
+        // exactly once per accepted message); the key is copied by librdkafka. The producer
+        // outlives all leases: `end` and `drop` purge and collect them first.
         let refused = unsafe {
             rd_kafka_produce(
                 self.topic.as_ptr(),

@@ -97,8 +97,8 @@ pub fn link(worker: Arc<Bell>, sink: Arc<Bell>) -> (WorkerEnd, SinkEnd) {
 pub struct WorkerEnd(Arc<Link>);
 
 impl WorkerEnd {
-    /// Hands a batch over. `urgent`: something is held on it, wake the sink. Gives the batch back when the queue is full;
-    /// try again next turn.
+    /// Hands a batch over. `urgent`: something is held on it, wake the sink. Gives the batch back
+    /// when the queue is full; try again next turn.
     pub fn publish(&self, batch: Batch, urgent: bool) -> Result<(), Batch> {
         let result = self.0.records.push(batch);
         if urgent || result.is_err() || self.0.records.len() > BATCHES_MAX / 4 {

@@ -53,8 +53,8 @@ impl LogSink {
         Self { writer, links, bell, counters, waiting, unsynced_since: None, complaint }
     }
 
-    /// Works until every worker has gone, then closes the log. An error means that durability can no longer be promised:
-    /// nothing more was released, and the process should end.
+    /// Works until every worker has gone, then closes the log. An error means that durability can
+    /// no longer be promised: nothing more was released, and the process should end.
     pub fn run(mut self) -> Result<(), LogError> {
         loop {
             self.gather();

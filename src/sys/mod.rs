@@ -1,4 +1,6 @@
 //! The host: processors, memory, limits, clocks, the state directory.
+//!
+//! Asks the host and tells what it said; decides nothing and knows no other room.
 
 pub mod clock;
 pub mod cpu;

@@ -13,7 +13,10 @@ use uuid::Uuid;
 pub fn prepare(dir: &Path) -> Result<(), String> {
     let name = dir.display();
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| {
-        format!("cannot create the state directory {name}: {error}. Name another with --state-dir, or create it and give it to this user")
+        format!(
+            "cannot create the state directory {name}: {error}. Name another with \
+                 --state-dir, or create it and give it to this user"
+        )
     })?;
     let meta = fs::metadata(dir).map_err(|error| {
         format!("cannot read the state directory {name}: {error}. Give it to this user: chown")
@@ -21,7 +24,8 @@ pub fn prepare(dir: &Path) -> Result<(), String> {
     let user = rustix::process::geteuid().as_raw();
     if meta.uid() != user {
         return Err(format!(
-            "the state directory {name} belongs to user {}, not to user {user} who runs tapline. Run: chown -R {user} {name}",
+            "the state directory {name} belongs to user {}, not to user {user} who runs tapline. \
+             Run: chown -R {user} {name}",
             meta.uid()
         ));
     }

@@ -180,7 +180,8 @@ impl<S: Read> Reader<S> {
         }
     }
 
-    fn exactly(&mut self, length: usize) -> io::Result<Vec<u8>> {
+    /// So many bytes, whatever they are.
+    pub(crate) fn exactly(&mut self, length: usize) -> io::Result<Vec<u8>> {
         while self.buffer.len() - self.start < length {
             if !self.fill()? {
                 return Err(io::ErrorKind::UnexpectedEof.into());

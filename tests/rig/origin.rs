@@ -31,6 +31,7 @@ pub(crate) struct Conversation {
 
 /// One connection in the hands of a script.
 pub(crate) struct Visit {
+    number: usize,
     stream: TcpStream,
     reader: Reader<Recorder>,
     conversation: Conversation,
@@ -119,7 +120,7 @@ impl Origin {
                 }
                 let Ok(stream) = stream else { continue };
                 let observe = observe.clone().map(|observe| (observe, number));
-                let Ok(mut visit) = Visit::new(stream, observe) else { continue };
+                let Ok(mut visit) = Visit::new(number, stream, observe) else { continue };
                 lock(&accepting.conversations).push(visit.conversation.clone());
                 if let Ok(stream) = visit.stream.try_clone() {
                     lock(&accepting.streams).push(stream);
@@ -148,12 +149,26 @@ impl Drop for Origin {
 }
 
 impl Visit {
-    fn new(stream: TcpStream, observe: Option<(Arc<Observe>, usize)>) -> io::Result<Self> {
+    fn new(
+        number: usize,
+        stream: TcpStream,
+        observe: Option<(Arc<Observe>, usize)>,
+    ) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let conversation = Conversation::default();
         let tape = conversation.received.clone();
         let recorder = Recorder { stream: stream.try_clone()?, tape, observe };
-        Ok(Self { stream, reader: Reader::new(recorder), conversation })
+        Ok(Self { number, stream, reader: Reader::new(recorder), conversation })
+    }
+
+    /// How many connections came before this one.
+    pub(crate) fn number(&self) -> usize {
+        self.number
+    }
+
+    /// So many bytes, whatever they are.
+    pub(crate) fn take(&mut self, count: usize) -> io::Result<Vec<u8>> {
+        self.reader.exactly(count)
     }
 
     /// The next request with its body; `None` when the peer has finished.

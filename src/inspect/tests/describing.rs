@@ -3,8 +3,8 @@
 use super::{Author, Loss, Origin, Scratch, Span, Visit, described, quietly, read};
 use crate::{
     capture::{Undelivered, UndeliveredCause},
-    cli::ExitCode,
     inspect::describe::Description,
+    observe::ExitCode,
 };
 
 #[test]

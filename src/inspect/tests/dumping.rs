@@ -171,10 +171,12 @@ fn http_puts_messages_together_across_records() {
     let dump = Scratch::of(&records).dump(&options(Format::Http));
     let (t0, t1) = ("2026-11-21T03:20:00Z", "2026-11-21T03:20:00.25Z");
     let expected = format!(
-        "{t0} s:0 {name} REQ[48] 0.250s POST /i/_doc HTTP/1.1\n    POST /i/_doc HTTP/1.1\n    Content-Length: 4\n    \n    <4 bytes that are not text>\n\
+        "{t0} s:0 {name} REQ[48] 0.250s POST /i/_doc HTTP/1.1\n    \
+         POST /i/_doc HTTP/1.1\n    Content-Length: 4\n    \n    <4 bytes that are not text>\n\
          {t1} s:1 {name} REQ[19] 0.000s HEAD / HTTP/1.1\n    HEAD / HTTP/1.1\n    \n\
          {t1} s:1 {name} RSP[25] 0.000s HTTP/1.1 100 Continue\n    HTTP/1.1 100 Continue\n    \n\
-         {t1} s:1 {name} RSP[46] 0.000s HTTP/1.1 201 Created\n    HTTP/1.1 201 Created\n    Content-Length: 3\n    \n    yes\n\
+         {t1} s:1 {name} RSP[46] 0.000s HTTP/1.1 201 Created\n    \
+         HTTP/1.1 201 Created\n    Content-Length: 3\n    \n    yes\n\
          {t1} s:1 {name} RSP[38] 0.000s HTTP/1.1 200 OK\n    HTTP/1.1 200 OK\n    Content-Length: 9\n    \n\
          {t1} s:1 {name} REQ[3] 0.000s (incomplete) GET\n    GET\n\
          {t1} s:1 {name} CLOSED (3 requests)\n"

@@ -16,9 +16,9 @@ use super::{
     quietly, read, reported,
 };
 use crate::{
-    cli::ExitCode,
     config::KafkaConfig,
     inspect::{kafka, source::Stop},
+    observe::ExitCode,
 };
 
 struct Cluster {

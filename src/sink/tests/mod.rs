@@ -1,5 +1,5 @@
-//! The Kafka sink against librdkafka's mock cluster: whatever the brokers answer, every record comes back, and the topic
-//! holds every connection's records in order.
+//! The Kafka sink against librdkafka's mock cluster: whatever the brokers answer, every record
+//! comes back, and the topic holds every connection's records in order.
 
 use std::{
     collections::BTreeMap,
@@ -87,7 +87,7 @@ impl Bench {
     }
 
     fn wait_for_all(&mut self) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while self.returned.len() < self.sequence as usize {
             assert!(Instant::now() < deadline, "{} of {}", self.returned.len(), self.sequence);
             self.take_returned();
