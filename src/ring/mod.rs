@@ -13,6 +13,7 @@ mod buffers;
 pub mod probe;
 mod segment;
 mod sends;
+pub mod sim;
 
 mod uring;
 
