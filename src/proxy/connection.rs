@@ -328,13 +328,11 @@ impl Connection {
         core.timers.set(super::timers::Deadline::Linger, self.token, core.now.monotonic_ns);
     }
 
-    /// Drops what is held. `never_sent`: requests beyond the held ones of which no byte reached the source.
-    pub(super) fn drop_held<R: Ring>(
-        &mut self,
-        core: &mut Core<R>,
-        cause: UndeliveredCause,
-        never_sent: u32,
-    ) {
+    /// Drops what is held and notes which requests never reached the source: the held ones, or all of them if there
+    /// never was a connection to it.
+    pub(super) fn drop_held<R: Ring>(&mut self, core: &mut Core<R>, cause: UndeliveredCause) {
+        let unconnected = self.upstream != Upstream::Connected;
+        let never_sent = if unconnected { self.pipeline.len() as u32 } else { 0 };
         let Core { ring, recorder, counters, .. } = core;
         let held = self.hold.clear(&mut |segment| discard(ring, &mut recorder.pool, segment));
         let requests = held.max(never_sent);

@@ -84,7 +84,7 @@ impl Connection {
     pub(super) fn client_failed<R: Ring>(&mut self, core: &mut Core<R>, errno: Errno) {
         core.counters.add(Counter::ClientReset, 1);
         if self.phase == Phase::Flowing {
-            self.drop_held(core, UndeliveredCause::ClientReset, 0);
+            self.drop_held(core, UndeliveredCause::ClientReset);
             if self.has_bytes {
                 let text = errno.to_string();
                 self.record_small(core, |stream, to, stamp| stream.exception(to, stamp, &text));

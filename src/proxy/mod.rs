@@ -25,6 +25,8 @@ mod relay;
 mod settings;
 mod settle;
 mod slab;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod worker;
 

@@ -43,7 +43,7 @@ impl Connection {
     pub(super) fn source_failed<R: Ring>(&mut self, core: &mut Core<R>, errno: Errno) {
         if self.phase == Phase::Flowing && !self.reset_after_flush {
             core.counters.add(Counter::SourceReset, 1);
-            self.drop_held(core, UndeliveredCause::SourceClosed, 0);
+            self.drop_held(core, UndeliveredCause::SourceClosed);
             let text = format!("source: {errno}");
             self.record_small(core, |stream, to, stamp| stream.exception(to, stamp, &text));
             self.reset_after_flush = true;
@@ -54,8 +54,7 @@ impl Connection {
     /// No address of the source could be connected to.
     pub(super) fn source_unreachable<R: Ring>(&mut self, core: &mut Core<R>, errno: Errno) {
         core.counters.add(Counter::SourceUnreachable, 1);
-        let never_sent = self.pipeline.len() as u32;
-        self.drop_held(core, UndeliveredCause::SourceUnreachable, never_sent);
+        self.drop_held(core, UndeliveredCause::SourceUnreachable);
         let text = format!("source: {errno}");
         self.record_small(core, |stream, to, stamp| stream.exception(to, stamp, &text));
         let answer = http::bad_gateway(&core.settings.source_name, &errno.to_string());
@@ -131,7 +130,7 @@ impl Connection {
     /// What the source sent cannot be an answer. 502 if the client has nothing of it yet, else both sides are cut.
     fn source_nonsense<R: Ring>(&mut self, core: &mut Core<R>, fault: &'static str) {
         core.counters.add(Counter::SourceFraming, 1);
-        self.drop_held(core, UndeliveredCause::SourceClosed, 0);
+        self.drop_held(core, UndeliveredCause::SourceClosed);
         let text = format!("source framing: {fault}");
         self.record_small(core, |stream, to, stamp| stream.exception(to, stamp, &text));
         if self.answer_began || self.pipeline.is_empty() {

@@ -354,7 +354,7 @@ impl<R: Ring> Worker<R> {
         for index in self.connections.indexes() {
             let Some(connection) = self.connections.at(index) else { continue };
             self.core.counters.add(Counter::DrainCut, 1);
-            connection.drop_held(&mut self.core, UndeliveredCause::Stopped, 0);
+            connection.drop_held(&mut self.core, UndeliveredCause::Stopped);
             connection.close(&mut self.core, true, true);
             if !connection.dirty {
                 connection.dirty = true;

@@ -14,6 +14,7 @@ mod buffers;
 pub mod probe;
 mod segment;
 mod sends;
+pub mod sim;
 
 mod uring;
 

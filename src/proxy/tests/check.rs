@@ -1,0 +1,324 @@
+//! The checker: compares what clients sent, what the source saw and what the records say, after the run. It knows the
+//! requests from the scripts and asks nothing of the code under test but its counters.
+
+use std::collections::BTreeMap;
+
+use prost::Message;
+
+use super::{
+    client::{Client, End, Outcome},
+    origin::Origin,
+    script::{self, Malformed},
+    wire::find,
+    world::{NODE, World},
+};
+use crate::{
+    observe::Counter,
+    proto::{Capture, TrafficStream},
+};
+
+/// What the records of one connection say.
+#[derive(Default)]
+struct Tale {
+    reads: Vec<u8>,
+    writes: Vec<u8>,
+    /// Where in the reads each request ended, with its lengths.
+    ends: Vec<(usize, i32, i32)>,
+    /// Up to where in the reads each record goes, and when it became durable.
+    durable: Vec<(usize, Option<u64>)>,
+    undelivered: u32,
+    refused: bool,
+    gap: (u64, u64),
+    records: usize,
+}
+
+/// Fails with the invariant that does not hold.
+pub(super) fn check(world: &World) {
+    assert!(world.ledger.dropped);
+    assert_eq!((world.ledger.open_fds, world.ledger.buffers_out), (0, 0), "I5: not given back");
+    let tales = read_records(world);
+    check_memory(world);
+    let mut told = 0;
+    for client in &world.clients {
+        let origin = origin_of(world, client);
+        let tale = tales.iter().find(|tale| is_of(&tale.reads, client));
+        told += usize::from(tale.is_some());
+        check_bytes(world, client, origin);
+        if let Some(tale) = tale {
+            check_tale(client, origin, tale);
+        }
+        if let (Some(tale), Some(origin)) = (tale, origin) {
+            check_held(world, client, origin, tale);
+        } else if let (Some(origin), true) = (origin, world.setup.settings.capture) {
+            check_held(world, client, origin, &Tale { gap: (1, 1), ..Tale::default() });
+        }
+        check_end(world, client, origin, tale);
+    }
+    let nameless = tales.iter().filter(|tale| tale.reads.len() < NAME_AT).count();
+    assert_eq!(told + nameless, tales.len(), "I2: records of a connection that nobody made");
+}
+
+/// Bytes after which a stream names its client: `DELETE /c000r`.
+const NAME_AT: usize = 13;
+
+fn is_of(bytes: &[u8], client: &Client) -> bool {
+    let name = script::name(client.number, 0);
+    let name = format!("/{}", &name[..name.len() - 3]);
+    find(&bytes[..bytes.len().min(NAME_AT)], name.as_bytes()).is_some()
+}
+
+fn origin_of<'a>(world: &'a World, client: &Client) -> Option<&'a Origin> {
+    let net = world.net.borrow();
+    let mut all = world.origins.iter().filter(|origin| is_of(net.departed(origin.link), client));
+    let origin = all.next();
+    assert!(all.next().is_none(), "client {} has two source connections", client.number);
+    origin
+}
+
+/// I2: what the source read is what the client sent, and the reverse.
+fn check_bytes(world: &World, client: &Client, origin: Option<&Origin>) {
+    let number = client.number;
+    let Some(origin) = origin else {
+        let own = client.received.is_empty() || is_own_answer(&client.received);
+        assert!(own, "I9: client {number} got an answer from nowhere");
+        return;
+    };
+    let sent = &client.stream[..client.sent];
+    let net = world.net.borrow();
+    let departed = net.departed(origin.link);
+    assert!(sent.starts_with(departed), "I2: client {number}: the source read other bytes");
+    assert!(departed.starts_with(&origin.received));
+    let received = &client.received;
+    let same = received.iter().zip(&origin.sent).take_while(|(a, b)| a == b).count();
+    if same < received.len() {
+        let own = (0..=same).rev().any(|at| is_own_answer(&received[at..]));
+        assert!(own, "I2: client {number} received other bytes than the source sent");
+    }
+    if let Some(bad) = client.requests.iter().position(|r| r.malformed == Malformed::Head) {
+        let begin = client.ends[bad] - client.requests[bad].bytes.len();
+        assert!(departed.len() <= begin, "T1: client {number}: a refused request got through");
+    }
+    if client.refused.is_some_and(|status| status != 502) {
+        let begin = client.stream.len() - client.requests.last().map_or(0, |r| r.bytes.len());
+        assert!(departed.len() <= begin, "T3: client {number}: refused, yet sent");
+    }
+}
+
+fn is_own_answer(bytes: &[u8]) -> bool {
+    let start = b"HTTP/1.1 ";
+    let whole = bytes.starts_with(start) && find(bytes, b"tapline_").is_some();
+    // Cut short by a reset.
+    whole || start.starts_with(&bytes[..bytes.len().min(start.len())]) && bytes.len() < 200
+}
+
+fn read_records(world: &World) -> Vec<Tale> {
+    let Some(sink) = &world.sink else { return Vec::new() };
+    let settings = &world.setup.settings;
+    let mut tales: BTreeMap<&[u8], (Tale, Vec<(i32, bool)>, bool, i32)> = BTreeMap::new();
+    for (n, stored) in sink.stored.iter().enumerate() {
+        assert!(stored.bytes.len() <= settings.record_bytes_max, "a record is too long");
+        let record = TrafficStream::decode(&stored.bytes[..]).expect("a record decodes");
+        assert_eq!(record.connection_id.as_bytes(), stored.key);
+        assert_eq!(record.node_id, NODE);
+        assert!(!record.sub_stream.is_empty(), "a record without observations");
+        let provenance = record.provenance.clone().expect("always there");
+        assert_eq!(provenance.sequence, n as u64 + 1, "I3: sequence numbers have no hole");
+        let (tale, numbers, in_request, ended) = tales.entry(&stored.key).or_default();
+        let prior = (*ended > 0).then_some(*ended);
+        assert_eq!(record.prior_requests_received, prior, "prior requests");
+        let unterminated = record.last_observation_was_unterminated_read;
+        assert_eq!(unterminated, in_request.then_some(true), "unterminated read");
+        numbers.push(record.number());
+        for observation in record.sub_stream {
+            assert!(observation.ts.is_some());
+            match observation.capture.expect("something was observed") {
+                Capture::Read(data) => {
+                    tale.reads.extend_from_slice(&data.data);
+                    *in_request = true;
+                }
+                Capture::Write(data) => tale.writes.extend_from_slice(&data.data),
+                Capture::EndOfMessage(end) => {
+                    let lengths = (end.first_line_byte_length, end.headers_byte_length);
+                    let (line, headers) = (lengths.0.unwrap_or(-1), lengths.1.unwrap_or(-1));
+                    tale.ends.push((tale.reads.len(), line, headers));
+                    *in_request = false;
+                    *ended += 1;
+                }
+                Capture::RequestDropped(_) => *in_request = false,
+                Capture::Close(_) | Capture::ConnectionException(_) => {}
+                other => panic!("an observation of kind {}", other.kind()),
+            }
+        }
+        tale.durable.push((tale.reads.len(), stored.durable));
+        tale.records += 1;
+        tale.undelivered += provenance.undelivered.map_or(0, |u| u.requests);
+        tale.refused |= provenance.refused.is_some();
+        if let Some(gap) = provenance.gap {
+            tale.gap = (tale.gap.0 + gap.requests, tale.gap.1 + gap.bytes);
+        }
+    }
+    let mut gaps = (0, 0);
+    let mut all = Vec::new();
+    for (tale, numbers, ..) in tales.into_values() {
+        for (n, (number, last)) in numbers.iter().enumerate() {
+            assert_eq!(*number as usize, n + 1, "I3: record numbers have no hole");
+            assert_eq!(*last, n + 1 == numbers.len(), "only the last record is marked as the last");
+        }
+        gaps = (gaps.0 + tale.gap.0, gaps.1 + tale.gap.1);
+        all.push(tale);
+    }
+    let counted = [Counter::Uncaptured, Counter::UncapturedBytes].map(|c| world.counters.get(c));
+    assert_eq!([gaps.0, gaps.1], counted, "I4: gap notes and counters differ");
+    all
+}
+
+/// I5: the budget may be exceeded by what was under way on each connection when it was used up.
+fn check_memory(world: &World) {
+    let budget = world.setup.settings.unacknowledged_bytes_max;
+    let bound = budget + budget / 4 + (world.clients.len() as u64 + 1) * EXCESS_BYTES_MAX;
+    let most = world.outstanding_bytes_max;
+    assert!(most <= bound, "I5: {most} bytes unacknowledged, budget {budget}");
+}
+
+/// The most that one connection adds after the budget is used up: an open record, and a turn's receives.
+const EXCESS_BYTES_MAX: u64 = 512 << 10;
+
+/// The records hold what the client sent, request by request, and what it was sent.
+fn check_tale(client: &Client, origin: Option<&Origin>, tale: &Tale) {
+    let number = client.number;
+    let nothing = Vec::new();
+    let sent = origin.map_or(&nothing, |origin| &origin.sent);
+    if tale.gap == (0, 0) {
+        let stream = &client.stream[..client.sent];
+        assert!(stream.starts_with(&tale.reads), "I2: client {number}: other reads");
+        assert!(sent.starts_with(&tale.writes), "I2: client {number}: other writes");
+        let same = client.received.iter().zip(sent).take_while(|(a, b)| a == b).count();
+        let own = client.refused.is_some() || client.received.len() - same > 0;
+        assert!(own || same <= tale.writes.len(), "I4: client {number}: unrecorded writes");
+    }
+    let mut ends = tale.ends.iter();
+    for (end, captured) in captured(client, tale) {
+        let request = &client.requests[captured];
+        let lengths = (end, request.first_line_bytes, request.headers_bytes);
+        assert_eq!(ends.next(), Some(&lengths), "I2: client {number}: the end of {captured}");
+    }
+    assert!(ends.next().is_none(), "I2: client {number}: an end of nothing");
+}
+
+/// The complete requests in the reads: where each ends there, and its number.
+fn captured(client: &Client, tale: &Tale) -> Vec<(usize, usize)> {
+    let (mut at, mut all) = (0, Vec::new());
+    for (number, request) in client.requests.iter().enumerate() {
+        let rest = &tale.reads[at..];
+        if rest.starts_with(&request.bytes) && request.malformed == Malformed::No {
+            at += request.bytes.len();
+            all.push((at, number));
+        } else if !rest.is_empty() && request.bytes.starts_with(rest) {
+            return all;
+        } else if rest.is_empty() {
+            continue;
+        } else if request.malformed == Malformed::No {
+            assert!(!request.held, "I4: held request {} was not captured", request.name);
+            assert!(tale.gap.0 > 0, "I4: {} is missing without a gap", request.name);
+        }
+    }
+    all
+}
+
+/// I1: bytes of held requests leave after the records that hold them are durable.
+fn check_held(world: &World, client: &Client, origin: &Origin, tale: &Tale) {
+    let number = client.number;
+    let net = world.net.borrow();
+    let departures = net.departures(origin.link);
+    let departed = departures.last().map_or(0, |(total, _)| *total as usize);
+    if tale.gap == (0, 0) {
+        assert!(departed <= tale.reads.len(), "I1: client {number}: unrecorded bytes left");
+    }
+    let mut reads_at = 0;
+    for (request, end) in client.requests.iter().zip(&client.ends) {
+        let begin = end - request.bytes.len();
+        let part = &tale.reads[reads_at..];
+        let len = part.iter().zip(&request.bytes).take_while(|(a, b)| a == b).count();
+        if len < request.first_line_bytes as usize {
+            assert!(
+                !request.held || departed <= begin,
+                "I1: {} left uncaptured: {departed} bytes departed, it begins at {begin}; {} reads, \
+                 {reads_at} read so far, gap {:?}",
+                request.name,
+                tale.reads.len(),
+                tale.gap
+            );
+            continue;
+        }
+        let reads_begin = reads_at;
+        reads_at += len;
+        if !request.held {
+            continue;
+        }
+        assert!(departed.min(*end) <= begin + len, "I1: {}: unrecorded bytes left", request.name);
+        let mut from = 0;
+        for &(total, event) in departures {
+            let (a, b) = (from.max(begin), (total as usize).min(*end));
+            from = total as usize;
+            if a >= b {
+                continue;
+            }
+            let (a, b) = (a - begin + reads_begin, b - begin + reads_begin);
+            let mut record_from = 0;
+            for &(record_to, durable) in &tale.durable {
+                if record_from < b && a < record_to {
+                    let good = durable.is_some_and(|durable| durable < event);
+                    assert!(good, "I1: bytes of {} left before they were durable", request.name);
+                }
+                record_from = record_to;
+            }
+        }
+    }
+    if tale.undelivered > 0 && tale.gap == (0, 0) {
+        let recorded: Vec<usize> = captured(client, tale).iter().map(|(_, n)| *n).collect();
+        let partly = usize::from(tale.ends.last().map_or(0, |end| end.0) < tale.reads.len());
+        let named = (recorded.len() + partly).saturating_sub(tale.undelivered as usize);
+        let begin =
+            client.ends.get(named).map_or(0, |end| end - client.requests[named].bytes.len());
+        assert!(departed <= begin, "client {number}: an undelivered request was delivered");
+    }
+}
+
+/// What everyone is due in the end.
+fn check_end(world: &World, client: &Client, origin: Option<&Origin>, tale: Option<&Tale>) {
+    let number = client.number;
+    if client.link.is_none() {
+        assert!(!world.setup.calm);
+        return;
+    }
+    let knows = client.outcome;
+    assert!(knows.is_some(), "liveness: client {number} still waits: {:?}", client.plan);
+    // A connection that nothing was sent on could be anybody's.
+    let net = world.net.borrow();
+    let unnamed = world.origins.iter().any(|o| net.departed(o.link).len() < NAME_AT);
+    if let (Some(tale), None) = (tale, origin)
+        && !unnamed
+        && !tale.refused
+        && tale.gap == (0, 0)
+    {
+        let whole = tale.ends.len() as u32;
+        assert!(tale.undelivered >= whole, "client {number}: {whole} requests got nowhere unnoted");
+    }
+    if !world.setup.calm {
+        return;
+    }
+    let all = client.requests.len();
+    assert_eq!(client.answers, all, "liveness: client {number}: {:?}", client.plan);
+    let origin = origin.expect("calm: a source connection");
+    assert_eq!(origin.received, client.stream, "I2: client {number}");
+    assert_eq!(origin.sent, client.received, "I2: client {number}");
+    let expected = if client.plan.end == End::Close { Outcome::Closed } else { Outcome::Eof };
+    assert_eq!(knows, Some(expected), "client {number}");
+    if let Some(tale) = tale
+        && tale.gap == (0, 0)
+    {
+        assert_eq!(tale.reads, client.stream, "I2: client {number}");
+        assert_eq!(tale.writes, client.received, "I2: client {number}");
+        assert_eq!(tale.undelivered, 0);
+    }
+}

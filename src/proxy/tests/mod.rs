@@ -1,0 +1,44 @@
+//! The worker in a simulated world: `SEED=n cargo test sim` replays one run, `TAPLINE_SIM_SEEDS=n` sets how many runs
+//! are made, `TAPLINE_SIM_FROM=n` with which seed they begin.
+
+mod check;
+mod client;
+mod origin;
+mod script;
+mod sink;
+mod wire;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use world::World;
+
+/// Runs made when nothing else is asked for.
+const SEEDS: u64 = 300;
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text}")))
+}
+
+#[test]
+fn sim_every_invariant_holds_for_every_seed() {
+    let from = number("TAPLINE_SIM_FROM").unwrap_or(1);
+    let seeds = match number("SEED") {
+        Some(seed) => seed..=seed,
+        None => from..=from + number("TAPLINE_SIM_SEEDS").unwrap_or(SEEDS) - 1,
+    };
+    let mut failed = Vec::new();
+    for seed in seeds {
+        let run = || {
+            let mut world = World::new(seed);
+            world.run();
+            check::check(&world);
+        };
+        if catch_unwind(AssertUnwindSafe(run)).is_err() {
+            eprintln!("seed {seed} failed; replay it with: SEED={seed} cargo test sim");
+            failed.push(seed);
+        }
+    }
+    assert!(failed.is_empty(), "failing seeds: {failed:?}");
+}

@@ -1,0 +1,102 @@
+//! A sink for simulations: makes records durable late and in an order of its own, but in order on each connection.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::{
+    capture::Record,
+    ring::sim::{Net, Random},
+    sink::SinkEnd,
+};
+
+pub(super) struct Sink {
+    pub(super) end: SinkEnd,
+    /// Everything that was published, in order.
+    pub(super) stored: Vec<Stored>,
+    /// Bytes published and not given back.
+    pub(super) outstanding_bytes: u64,
+    pub(super) next_ns: u64,
+    pub(super) temper: Temper,
+    waiting: BTreeMap<Vec<u8>, VecDeque<(u64, usize, Record)>>,
+    stalled_until_ns: u64,
+}
+
+pub(super) struct Stored {
+    pub(super) key: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
+    /// The event at which it became durable.
+    pub(super) durable: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Temper {
+    pub(super) delay_ns_max: u64,
+    /// Stalls in so many of 1,000 turns.
+    pub(super) stalls: u32,
+    pub(super) stall_ns_max: u64,
+    /// From this time on nothing is given back any more.
+    pub(super) dies_ns: u64,
+}
+
+impl Sink {
+    pub(super) fn new(end: SinkEnd, temper: Temper) -> Self {
+        Self {
+            end,
+            stored: Vec::new(),
+            outstanding_bytes: 0,
+            next_ns: 0,
+            temper,
+            waiting: BTreeMap::new(),
+            stalled_until_ns: 0,
+        }
+    }
+
+    pub(super) fn act(&mut self, net: &mut Net) {
+        if net.now_ns() < self.next_ns {
+            return;
+        }
+        let now = net.now_ns();
+        let mut random = Random::new(net.random.next());
+        while let Some(batch) = self.end.take() {
+            for record in batch {
+                self.outstanding_bytes += record.bytes.len() as u64;
+                let (key, bytes) = (record.key().to_vec(), record.bytes.clone());
+                self.stored.push(Stored { key: key.clone(), bytes, durable: None });
+                let due = now + random.below(self.temper.delay_ns_max + 1);
+                let queue = self.waiting.entry(key).or_default();
+                queue.push_back((due, self.stored.len() - 1, record));
+            }
+        }
+        if random.chance(self.temper.stalls) {
+            self.stalled_until_ns = now + random.below(self.temper.stall_ns_max);
+        }
+        let dead = now >= self.temper.dies_ns;
+        if now >= self.stalled_until_ns && !dead {
+            self.give_back(net, &mut random);
+        }
+        let idle = if self.waiting.is_empty() || dead { 2_000_000 } else { 200_000 };
+        self.next_ns = (now + 1 + random.below(idle)).max(self.stalled_until_ns.min(now + idle));
+    }
+
+    fn give_back(&mut self, net: &mut Net, random: &mut Random) {
+        let now = net.now_ns();
+        let mut keys: Vec<_> = self.waiting.keys().cloned().collect();
+        random.shuffle(&mut keys);
+        let mut batch = Vec::new();
+        for key in keys {
+            let Some(queue) = self.waiting.get_mut(&key) else { continue };
+            while queue.front().is_some_and(|(due, ..)| *due <= now) {
+                let Some((_, stored, record)) = queue.pop_front() else { break };
+                self.stored[stored].durable = Some(net.event());
+                self.outstanding_bytes -= record.bytes.len() as u64;
+                batch.push(record);
+                if random.chance(300) {
+                    break;
+                }
+            }
+            if queue.is_empty() {
+                self.waiting.remove(&key);
+            }
+        }
+        self.end.give_back(&mut batch);
+    }
+}
