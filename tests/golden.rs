@@ -265,7 +265,7 @@ const DEVIATIONS: &[Deviation] = &[
             "destination-refused",
             "the client is told, and the record says what it asked for and that nobody got it; \
              the reference closes without a word",
-            "read 70, end 15+47, exception, write *, close, undelivered 1",
+            "read 70, end 15+47, write *, exception, close, undelivered 1",
         )
     },
     turns(

@@ -310,11 +310,18 @@ impl Connection {
         }
     }
 
-    /// Answers in place of the source. The client saw this answer, so it stands in the records.
-    pub(super) fn answer_for_source<R: Ring>(&mut self, core: &mut Core<R>, answer: Vec<u8>) {
+    /// Answers in place of the source. The client saw this answer, so it stands in the records, before the reason for it:
+    /// the reference's replayer ignores what is written after an exception.
+    pub(super) fn answer_for_source<R: Ring>(
+        &mut self,
+        core: &mut Core<R>,
+        answer: Vec<u8>,
+        why: &str,
+    ) {
         if self.capturing && !self.stream_ended {
             self.record(&mut CoreParts::of(core), SOURCE, &answer, false);
         }
+        self.record_small(core, |stream, to, stamp| stream.exception(to, stamp, why));
         self.answer(core, answer);
     }
 
@@ -338,7 +345,11 @@ impl Connection {
         let requests = held.max(never_sent);
         if requests > 0 {
             counters.add(Counter::Undelivered, u64::from(requests));
-            self.stream.note(|notes| notes.undelivered = Some(Undelivered { requests, cause }));
+            self.stream.note(|notes| {
+                let before = notes.undelivered.map_or(0, |undelivered| undelivered.requests);
+                let requests = before + requests;
+                notes.undelivered = Some(Undelivered { requests, cause });
+            });
         }
     }
 

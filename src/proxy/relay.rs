@@ -55,10 +55,8 @@ impl Connection {
     pub(super) fn source_unreachable<R: Ring>(&mut self, core: &mut Core<R>, errno: Errno) {
         core.counters.add(Counter::SourceUnreachable, 1);
         self.drop_held(core, UndeliveredCause::SourceUnreachable);
-        let text = format!("source: {errno}");
-        self.record_small(core, |stream, to, stamp| stream.exception(to, stamp, &text));
         let answer = http::bad_gateway(&core.settings.source_name, &errno.to_string());
-        self.answer_for_source(core, answer);
+        self.answer_for_source(core, answer, &format!("source: {errno}"));
     }
 
     /// Follows the framing; returns how many bytes make sense and, if not all do, why.
@@ -132,8 +130,8 @@ impl Connection {
         core.counters.add(Counter::SourceFraming, 1);
         self.drop_held(core, UndeliveredCause::SourceClosed);
         let text = format!("source framing: {fault}");
-        self.record_small(core, |stream, to, stamp| stream.exception(to, stamp, &text));
         if self.answer_began || self.pipeline.is_empty() {
+            self.record_small(core, |stream, to, stamp| stream.exception(to, stamp, &text));
             self.end_stream(core);
             self.reset_after_flush = true;
             self.close_side(core, SOURCE, true);
@@ -141,7 +139,7 @@ impl Connection {
         }
         let why = format!("the source answered nonsense: {fault}");
         let answer = http::bad_gateway(&core.settings.source_name, &why);
-        self.answer_for_source(core, answer);
+        self.answer_for_source(core, answer, &text);
     }
 
     /// A connect ended.

@@ -107,7 +107,7 @@ impl Connection {
 
     fn settle_sends<R: Ring>(&mut self, core: &mut Core<R>) {
         if self.source.deaf {
-            self.drop_held(core, UndeliveredCause::SourceClosed, 0);
+            self.drop_held(core, UndeliveredCause::SourceClosed);
             self.drop_queued(core, SOURCE);
         }
         let tokens = [self.token, self.source_token()];
