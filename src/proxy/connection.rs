@@ -330,7 +330,10 @@ impl Connection {
         self.end_stream(core);
         self.drop_queued(core, SOURCE);
         self.close_side(core, SOURCE, true);
-        self.client.out.push(crate::ring::Segment::owned(answer));
+        // Behind the source's FIN there is nowhere to say it.
+        if !self.client.shut {
+            self.client.out.push(crate::ring::Segment::owned(answer));
+        }
         self.phase = Phase::Answered;
         core.timers.set(super::timers::Deadline::Linger, self.token, core.now.monotonic_ns);
     }

@@ -111,10 +111,6 @@ impl Connection {
         if self.capturing && !was_capturing {
             self.note_gap();
         }
-        if capture && !self.capturing {
-            core.counters.add(Counter::Uncaptured, 1);
-            self.gap.0 += 1;
-        }
         if held {
             core.counters.add(Counter::Held, 1);
         }
@@ -188,6 +184,10 @@ impl Connection {
         if self.capturing {
             self.record(core, CLIENT, part, held);
         } else {
+            if starts {
+                core.counters.add(Counter::Uncaptured, 1);
+                self.gap.0 += 1;
+            }
             self.gap.1 += part.len() as u64;
             core.counters.add(Counter::UncapturedBytes, part.len() as u64);
         }

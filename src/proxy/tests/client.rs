@@ -122,7 +122,8 @@ impl Client {
             return;
         }
         let mut progress = self.send(net, link, &mut random);
-        if random.chance(self.plan.reads) {
+        let reads = random.chance(self.plan.reads);
+        if reads {
             let most = random.part(100_000);
             match net.peer_receive(link, most, &mut self.received) {
                 Receipt::Data(_) => progress = true,
@@ -131,8 +132,6 @@ impl Client {
                 Receipt::Reset => self.finish(net, link, Outcome::Reset),
             }
             self.read_answers();
-        } else if self.plan.reads > 0 {
-            progress = true;
         }
         if self.outcome.is_none()
             && self.plan.end == End::Close

@@ -101,8 +101,8 @@ impl Origin {
         self.backoff_ns =
             if progress { 0 } else { (2 * self.backoff_ns).clamp(50_000, 50_000_000) };
         let next = net.now_ns() + 1 + random.below(100_000) + self.backoff_ns;
-        let due = self.out.front().map_or(u64::MAX, |(due, _)| (*due).max(net.now_ns() + 1));
-        self.next_ns = next.min(due.max(net.now_ns() + 50_000));
+        let due = self.out.front().map(|(due, _)| *due).filter(|due| *due > net.now_ns());
+        self.next_ns = next.min(due.unwrap_or(u64::MAX));
     }
 
     fn send(&mut self, net: &mut Net, random: &mut Random) -> bool {

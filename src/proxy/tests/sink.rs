@@ -73,8 +73,9 @@ impl Sink {
         if now >= self.stalled_until_ns && !dead {
             self.give_back(net, &mut random);
         }
-        let idle = if self.waiting.is_empty() || dead { 2_000_000 } else { 200_000 };
-        self.next_ns = (now + 1 + random.below(idle)).max(self.stalled_until_ns.min(now + idle));
+        let waiting = self.waiting.values().filter_map(|queue| queue.front().map(|(due, ..)| *due));
+        let due = waiting.min().filter(|due| *due > now && !dead).unwrap_or(u64::MAX);
+        self.next_ns = due.min(now + 1 + random.below(2_000_000));
     }
 
     fn give_back(&mut self, net: &mut Net, random: &mut Random) {

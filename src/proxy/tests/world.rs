@@ -135,7 +135,7 @@ impl Setup {
                 1 => 100 + stream_bytes as usize / 400,
                 _ => usize::MAX,
             },
-            reads: if random.chance(150) { 100 } else { 1000 },
+            reads: if random.chance(150) { 300 } else { 1000 },
             end,
         }
     }
@@ -192,7 +192,7 @@ impl World {
     pub(super) fn run(&mut self) {
         let mut worker = self.worker.take().expect("a world runs once");
         for turn in 0.. {
-            assert!(turn < TURNS_MAX, "liveness: not done after {turn} turns");
+            assert!(turn < TURNS_MAX, "liveness: not done after {turn} turns: {}", self.describe());
             self.act();
             let done = worker.turn(|| now(&self.net.borrow())).expect("a turn");
             let spins = self.net.borrow().spins();
@@ -205,9 +205,21 @@ impl World {
         self.ledger = self.net.borrow().ledger();
         // The peers read what is on its way.
         for _ in 0..AFTER_TURNS {
-            self.net.borrow_mut().pass(1_000_000);
+            self.net.borrow_mut().pass(10_000_000);
             self.act();
         }
+    }
+
+    /// What a run was in the middle of.
+    fn describe(&self) -> String {
+        let waiting = self.clients.iter().filter(|client| !client.is_done()).map(|client| {
+            let (sent, all) = (client.sent, client.stream.len());
+            let answers = (client.answers, client.requests.len());
+            format!("\n{}: {:?}, {sent} of {all} sent, {answers:?}", client.number, client.plan)
+        });
+        let waiting: String = waiting.collect();
+        let now = self.net.borrow().now_ns();
+        format!("at {now}, drain at {}, still there:{waiting}", self.setup.drain_ns)
     }
 
     fn act(&mut self) {

@@ -58,7 +58,7 @@ pub struct Net {
     pub random: Random,
     /// What goes wrong.
     pub faults: Faults,
-    /// Buffer sizes of the two directions of a new connection are drawn from 1 to this, in bytes.
+    /// Buffer sizes of the two directions of a new connection are drawn up to this, in bytes.
     pub socket_bytes_max: u64,
     /// A connect that is answered takes up to this long.
     pub connect_ns_max: u64,
@@ -237,7 +237,7 @@ impl Net {
     pub(super) fn connect(&mut self) -> LinkId {
         let sizes = [(); 2].map(|()| {
             let max = self.socket_bytes_max;
-            self.random.between(1, max).max(self.random.between(1, max)) as usize
+            self.random.between(SOCKET_BYTES_MIN.min(max), max) as usize
         });
         self.links.push(Link::new(sizes[0], sizes[1]));
         LinkId(self.links.len() - 1)
@@ -263,6 +263,9 @@ impl Net {
 
 /// The lowest descriptor that is handed out, above those a test process has open.
 const FIRST_FD: i32 = 10_000;
+
+/// Smaller buffers only make runs long.
+const SOCKET_BYTES_MIN: u64 = 200;
 
 /// Both directions of a connection.
 #[derive(Debug)]
