@@ -310,8 +310,8 @@ impl Connection {
         }
     }
 
-    /// Answers in place of the source. The client saw this answer, so it stands in the records, before the reason for it:
-    /// the reference's replayer ignores what is written after an exception.
+    /// Answers in place of the source. The client saw this answer, so it stands in the records, before the reason for
+    /// it: the reference's replayer ignores what is written after an exception.
     pub(super) fn answer_for_source<R: Ring>(
         &mut self,
         core: &mut Core<R>,

@@ -1,5 +1,5 @@
-//! Which partition a key belongs to: the Java client's default partitioner, so that a topic that the reference proxy has
-//! written to keeps every connection where its replayer expects it.
+//! Which partition a key belongs to: the Java client's default partitioner, so that a topic which the reference proxy
+//! has written to keeps every connection where its replayer expects it.
 
 /// `Utils.toPositive(Utils.murmur2(key)) % partitions` of the Java client; the hash is Austin Appleby's `MurmurHash2`
 /// with Kafka's seed.
