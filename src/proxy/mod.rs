@@ -19,6 +19,7 @@
 
 mod connection;
 mod core;
+mod ends;
 mod hold;
 mod intake;
 mod relay;

@@ -16,7 +16,7 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    checks, signals,
+    Event, checks, signals,
     sinks::{self, Origin, SinkWork},
 };
 use crate::{
@@ -28,19 +28,6 @@ use crate::{
     sink::{Bell, SinkCounters, WorkerEnd, link},
     sys::{clock::Clock, cpu, limits, state},
 };
-
-/// What the control thread waits for.
-#[derive(Debug)]
-pub(super) enum Event {
-    /// Stop accepting, finish, end.
-    Stop,
-    /// Log the counters.
-    Report,
-    /// A worker is done, or its ring failed.
-    WorkerEnded(Result<(), String>),
-    /// The sink is done, or durability can no longer be promised.
-    SinkEnded(Result<(), String>),
-}
 
 /// Runs until stopped by a signal.
 pub fn run(config: &CaptureConfig) -> Result<(), Failure> {

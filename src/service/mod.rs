@@ -6,3 +6,16 @@ pub mod capture;
 mod checks;
 mod signals;
 mod sinks;
+
+/// What the control thread waits for.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// Stop accepting, finish, end.
+    Stop,
+    /// Log the counters.
+    Report,
+    /// A worker is done, or its ring failed.
+    WorkerEnded(Result<(), String>),
+    /// The sink is done, or durability can no longer be promised.
+    SinkEnded(Result<(), String>),
+}

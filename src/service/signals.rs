@@ -7,7 +7,7 @@ use signal_hook::{
     iterator::Signals,
 };
 
-use super::capture::Event;
+use super::Event;
 
 /// Forwards SIGTERM and SIGINT (stop) and SIGUSR1 (log the counters) from a thread of its own.
 pub(super) fn forward(to: Sender<Event>) -> io::Result<()> {

@@ -9,11 +9,13 @@ mod link;
 mod local;
 mod partition;
 mod report;
+mod topic;
 
 #[cfg(test)]
 mod tests;
 
-pub use kafka::{KafkaError, KafkaSettings, KafkaSink, TopicCheck};
+pub use kafka::KafkaSink;
 pub use link::{Batch, Bell, SinkEnd, WorkerEnd, link};
 pub use local::LogSink;
 pub use report::{SinkCounters, SinkState};
+pub use topic::{KafkaError, KafkaSettings, TopicCheck};
