@@ -206,6 +206,17 @@ impl Connection {
         recorder.finish(&mut self.stream, self.token, last, held, counters);
     }
 
+    /// Counts bytes that pass uncaptured for want of memory; `starts`: a request begins with them.
+    pub(super) fn miss<R: Ring>(&mut self, core: &CoreParts<'_, R>, bytes: usize, starts: bool) {
+        if !core.capture {
+            return;
+        }
+        let (requests, bytes) = (u64::from(starts), bytes as u64);
+        self.gap = (self.gap.0 + requests, self.gap.1 + bytes);
+        core.counters.add(Counter::Uncaptured, requests);
+        core.counters.add(Counter::UncapturedBytes, bytes);
+    }
+
     /// Records bytes of one side, over as many records as it takes; held ones are entered into the held queue.
     pub(super) fn record<R: Ring>(
         &mut self,
@@ -371,6 +382,8 @@ impl Connection {
 pub(super) struct CoreParts<'a, R> {
     pub(super) recorder: &'a mut Recorder,
     pub(super) counters: &'a Counters,
+    /// False with `--no-capture`.
+    pub(super) capture: bool,
     pub(super) record_bytes_max: usize,
     pub(super) record_bytes_target: usize,
     pub(super) ring: &'a R,
@@ -379,6 +392,7 @@ pub(super) struct CoreParts<'a, R> {
 impl<'a, R: Ring> CoreParts<'a, R> {
     pub(super) fn of(core: &'a mut Core<R>) -> Self {
         Self {
+            capture: core.settings.capture,
             record_bytes_max: core.settings.record_bytes_max,
             record_bytes_target: core.settings.record_bytes_target(),
             recorder: &mut core.recorder,

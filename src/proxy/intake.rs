@@ -184,12 +184,7 @@ impl Connection {
         if self.capturing {
             self.record(core, CLIENT, part, held);
         } else {
-            if starts {
-                core.counters.add(Counter::Uncaptured, 1);
-                self.gap.0 += 1;
-            }
-            self.gap.1 += part.len() as u64;
-            core.counters.add(Counter::UncapturedBytes, part.len() as u64);
+            self.miss(core, part.len(), starts);
         }
         if !held {
             if self.hold.is_empty() {

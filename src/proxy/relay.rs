@@ -111,8 +111,7 @@ impl Connection {
         if self.capturing {
             self.record(&mut parts, SOURCE, bytes, false);
         } else {
-            self.gap.1 += len as u64;
-            parts.counters.add(Counter::UncapturedBytes, len as u64);
+            self.miss(&parts, len, false);
         }
         if scarce {
             parts.counters.add(Counter::Copied, 1);
