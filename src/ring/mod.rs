@@ -16,6 +16,8 @@ mod segment;
 mod sends;
 pub mod sim;
 
+#[cfg(test)]
+mod tests;
 mod uring;
 
 use std::{io, net::SocketAddr, time::Duration};

@@ -19,6 +19,8 @@ pub(super) struct Slot {
     pub(super) fd: Fd,
     pub(super) queue: SendQueue,
     pub(super) sent: u64,
+    /// Asked to end: what is left of it is not sent.
+    pub(super) cancelled: bool,
     vector: [libc::iovec; GATHER_MAX],
     message: libc::msghdr,
 }
@@ -36,6 +38,7 @@ impl Sends {
                 fd,
                 queue: SendQueue::default(),
                 sent: 0,
+                cancelled: false,
                 vector: [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; GATHER_MAX],
                 // SAFETY: a message header is plain data for which zero means "absent".
                 message: unsafe { std::mem::zeroed() },
@@ -47,12 +50,21 @@ impl Sends {
         slot.token = token;
         slot.fd = fd;
         slot.sent = 0;
+        slot.cancelled = false;
         std::mem::swap(&mut slot.queue, queue);
         index
     }
 
     pub(super) fn slot(&mut self, index: u32) -> &mut Slot {
         &mut self.slots[index as usize]
+    }
+
+    /// The sends on `fd` (`None`: all) are to end. A cancelled send that had made progress completes as a short one, which would
+    /// otherwise be continued.
+    pub(super) fn cancel(&mut self, fd: Option<Fd>) {
+        let under_way = self.slots.iter_mut().filter(|slot| !slot.queue.is_empty());
+        let meant = under_way.filter(|slot| fd.is_none_or(|fd| slot.fd == fd));
+        meant.for_each(|slot| slot.cancelled = true);
     }
 
     pub(super) fn end(&mut self, index: u32) {

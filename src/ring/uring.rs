@@ -102,19 +102,25 @@ impl Uring {
         if result > 0 {
             state.sent += result as u64;
             state.queue.advance(result as u64, |segment| give_back(segment, buffers, spent));
-            if !state.queue.is_empty() {
+            if state.queue.is_empty() {
+                let sent = state.sent;
+                sends.end(slot);
+                return Some(Completion::Sent(token, sent));
+            }
+            if !state.cancelled {
                 self.push_send(slot);
                 return None;
             }
-            let sent = state.sent;
-            sends.end(slot);
-            return Some(Completion::Sent(token, sent));
         }
         while let Some(segment) = state.queue.pop() {
             give_back(segment, buffers, spent);
         }
         sends.end(slot);
-        let errno = if result == 0 { libc::EPIPE } else { -result };
+        let errno = match result {
+            0 => libc::EPIPE,
+            1.. => libc::ECANCELED,
+            _ => -result,
+        };
         Some(Completion::SendFailed(token, Errno(errno)))
     }
 
@@ -220,6 +226,7 @@ impl Ring for Uring {
     }
 
     fn cancel_all(&mut self, fd: Fd) {
+        self.sends.cancel(Some(fd));
         let builder = types::CancelBuilder::fd(types::Fd(fd.0)).all();
         self.start(opcode::AsyncCancel2::new(builder).build(), Kind::Cancel, 0);
     }
@@ -324,6 +331,7 @@ impl Ring for Uring {
 impl Drop for Uring {
     fn drop(&mut self) {
         // What is still under way may read and write the buffers and send slots: end it first.
+        self.sends.cancel(None);
         self.start(
             opcode::AsyncCancel2::new(types::CancelBuilder::any().all()).build(),
             Kind::Cancel,
