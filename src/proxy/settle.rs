@@ -123,8 +123,9 @@ impl Connection {
     }
 
     fn settle_receives<R: Ring>(&mut self, core: &mut Core<R>) {
+        // What comes behind a refused request is read and dropped, so that the client's end is seen.
         let open = self.phase == Phase::Answered
-            || (self.refused.is_none() && !self.reset_after_flush && self.has_room(core));
+            || (!self.reset_after_flush && (self.refused.is_some() || self.has_room(core)));
         let token = self.token;
         settle_receive(core, &mut self.client, token, open);
         let token = self.source_token();
