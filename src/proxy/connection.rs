@@ -357,7 +357,7 @@ impl Connection {
         let Core { ring, recorder, counters, .. } = core;
         let held = self.hold.clear(&mut |segment| discard(ring, &mut recorder.pool, segment));
         let requests = held.max(never_sent);
-        if requests > 0 {
+        if requests > 0 && !self.stream_ended {
             counters.add(Counter::Undelivered, u64::from(requests));
             self.stream.note(|notes| {
                 let before = notes.undelivered.map_or(0, |undelivered| undelivered.requests);

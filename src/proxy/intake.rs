@@ -222,12 +222,12 @@ impl Connection {
         let reason = self.refused.map_or("", Refusal::reason);
         let mut begun = false;
         if let Some(arriving) = self.arriving.take() {
-            begun = arriving.forwarded && !arriving.held;
-            if arriving.held {
-                let Core { ring, recorder, .. } = core;
-                let free = &mut |segment| discard(ring, &mut recorder.pool, segment);
-                begun = !self.hold.drop_from(arriving.mark, free);
-            }
+            // What stands in the queue, held or behind what is held, can be taken back; what never did is with the source.
+            let queued = self.hold.mark() != arriving.mark;
+            let Core { ring, recorder, .. } = core;
+            let free = &mut |segment| discard(ring, &mut recorder.pool, segment);
+            let whole = self.hold.drop_from(arriving.mark, free);
+            begun = arriving.forwarded && !(queued && whole);
             if arriving.forwarded && self.capturing {
                 self.record_small(core, Stream::request_dropped);
             }

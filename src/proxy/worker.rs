@@ -336,7 +336,11 @@ impl<R: Ring> Worker<R> {
                 Deadline::SourceClosed if !connection.client.is_flushed() => {
                     core.timers.set(kind, token, now);
                 }
-                Deadline::Linger | Deadline::SourceClosed => connection.close(core, false, false),
+                Deadline::SourceClosed => {
+                    connection.drop_held(core, UndeliveredCause::SourceClosed);
+                    connection.close(core, false, false);
+                }
+                Deadline::Linger => connection.close(core, false, false),
             }
         }
         if self.core.draining && now >= self.drain_deadline_ns {
