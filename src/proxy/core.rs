@@ -64,6 +64,12 @@ impl Recorder {
         self.unacknowledged_bytes > self.unacknowledged_bytes_max
     }
 
+    /// The budget is used up so far that what could pass uncaptured has to, at once.
+    pub(super) fn is_far_over_budget(&self) -> bool {
+        let max = self.unacknowledged_bytes_max;
+        self.unacknowledged_bytes > max.saturating_add(max / 4)
+    }
+
     /// Runs an encoder call of `stream`.
     pub(super) fn on<T>(&mut self, call: impl FnOnce(&mut Context<'_>, &Stamp) -> T) -> T {
         call(&mut Context { identity: &self.identity, pool: &mut self.pool }, &self.stamp)

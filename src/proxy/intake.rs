@@ -181,6 +181,7 @@ impl Connection {
         let held = self.arriving.map_or(self.tunnel && self.capturing, |arriving| arriving.held);
         core.counters.add(Counter::ToSource, part.len() as u64);
         let starts = self.arriving.is_some_and(|arriving| !arriving.forwarded);
+        self.shed(core);
         if self.capturing {
             self.record(core, CLIENT, part, held);
         } else {
@@ -197,6 +198,19 @@ impl Connection {
         }
         if let Some(arriving) = &mut self.arriving {
             arriving.forwarded = true;
+        }
+    }
+
+    /// Lets the rest of the conversation pass uncaptured when memory is far gone: an answer has no bound, and only what is
+    /// held may wait.
+    pub(super) fn shed<R: Ring>(&mut self, core: &mut CoreParts<'_, R>) {
+        let held = self.arriving.is_some_and(|arriving| arriving.held);
+        if !self.capturing || self.tunnel || held || !core.recorder.is_far_over_budget() {
+            return;
+        }
+        self.capturing = false;
+        if self.arriving.is_some_and(|arriving| arriving.forwarded) {
+            core.recorder.on(|to, stamp| self.stream.request_dropped(to, stamp));
         }
     }
 

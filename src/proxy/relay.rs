@@ -108,6 +108,7 @@ impl Connection {
         let mut parts = CoreParts::of(core);
         let ring = parts.ring;
         let bytes = &ring.bytes(chunk)[..len];
+        self.shed(&mut parts);
         if self.capturing {
             self.record(&mut parts, SOURCE, bytes, false);
         } else {
