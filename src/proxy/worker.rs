@@ -352,7 +352,8 @@ impl<R: Ring> Worker<R> {
     /// The drain time is over.
     fn cut_all(&mut self) {
         if self.connections.len() == 0 {
-            // Only records are outstanding: the sink did not return them in time.
+            // Only records are outstanding: the sink did not take or return them in time.
+            self.unpublished = None;
             self.core.recorder.unacknowledged_bytes = 0;
             return;
         }
