@@ -54,6 +54,8 @@ pub(super) struct Connection {
     pub(super) dirty: bool,
     /// On the list of connections with an open record; since when it is open.
     pub(super) ageing: bool,
+    /// On the list of connections that wait for the memory budget.
+    pub(super) over_budget: bool,
     pub(super) opened_ns: u64,
     /// The source broke: the client is reset when what it is due is sent.
     pub(super) reset_after_flush: bool,
@@ -166,6 +168,7 @@ impl Connection {
             ageing: false,
             opened_ns: 0,
             reset_after_flush: false,
+            over_budget: false,
         }
     }
 

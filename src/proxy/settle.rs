@@ -137,8 +137,11 @@ impl Connection {
     /// Whether more may be read from the client.
     fn has_room<R: Ring>(&mut self, core: &mut Core<R>) -> bool {
         if !self.hold.is_empty() && core.recorder.is_over_budget() {
-            core.counters.add(Counter::BudgetPauses, 1);
-            core.over_budget.push(self.token);
+            if !self.over_budget {
+                self.over_budget = true;
+                core.counters.add(Counter::BudgetPauses, 1);
+                core.over_budget.push(self.token);
+            }
             return false;
         }
         let window = match self.client.receiving {

@@ -289,7 +289,9 @@ impl<R: Ring> Worker<R> {
         }
         if was_over && !self.core.recorder.is_over_budget() {
             for token in std::mem::take(&mut self.core.over_budget) {
-                let _ = self.find(token);
+                if let Some((connection, _)) = self.find(token) {
+                    connection.over_budget = false;
+                }
             }
         }
     }
