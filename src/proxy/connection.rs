@@ -57,6 +57,8 @@ pub(super) struct Connection {
     /// On the list of connections that wait for the memory budget.
     pub(super) over_budget: bool,
     pub(super) opened_ns: u64,
+    /// When the connect that is under way has taken too long.
+    pub(super) connect_due_ns: u64,
     /// The source broke: the client is reset when what it is due is sent.
     pub(super) reset_after_flush: bool,
 }
@@ -166,9 +168,10 @@ impl Connection {
             has_bytes: false,
             dirty: false,
             ageing: false,
-            opened_ns: 0,
-            reset_after_flush: false,
             over_budget: false,
+            opened_ns: 0,
+            connect_due_ns: 0,
+            reset_after_flush: false,
         }
     }
 

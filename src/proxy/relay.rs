@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     capture::UndeliveredCause,
+    config::limits,
     http::{self, Eof, ResponsePart},
     observe::Counter,
     ring::{Chunk, Errno, Ring, Segment},
@@ -185,7 +186,9 @@ impl Connection {
                 self.upstream = Upstream::Connecting(attempt);
                 let token = self.source_token();
                 core.ring.connect(token, fd, &address);
-                core.timers.set(Deadline::Connect, token, core.now.monotonic_ns);
+                let now = core.now.monotonic_ns;
+                self.connect_due_ns = now + limits::CONNECT_TIMEOUT.as_nanos() as u64;
+                core.timers.set(Deadline::Connect, token, now);
             }
             Err(errno) => self.source_unreachable(core, errno),
         }

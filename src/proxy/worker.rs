@@ -329,7 +329,9 @@ impl<R: Ring> Worker<R> {
             let Some((connection, core)) = self.find(token) else { continue };
             match kind {
                 Deadline::Connect => {
+                    // The deadline of an earlier address says nothing about this one.
                     if connection.source.connecting
+                        && now >= connection.connect_due_ns
                         && let Some(fd) = connection.source.fd
                     {
                         core.ring.cancel_all(fd);
