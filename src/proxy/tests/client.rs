@@ -99,11 +99,6 @@ impl Client {
         }
     }
 
-    /// Requests that deserve an answer of the source.
-    pub(super) fn askable(&self) -> usize {
-        self.requests.iter().filter(|r| r.malformed == Malformed::No).count()
-    }
-
     pub(super) fn is_done(&self) -> bool {
         self.outcome.is_some()
     }

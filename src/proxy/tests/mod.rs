@@ -4,6 +4,7 @@
 mod check;
 mod client;
 mod origin;
+mod scenarios;
 mod script;
 mod sink;
 mod wire;

@@ -35,6 +35,8 @@ pub(super) struct Temper {
     pub(super) stall_ns_max: u64,
     /// From this time on nothing is given back any more.
     pub(super) dies_ns: u64,
+    /// Nothing is taken either.
+    pub(super) deaf: bool,
 }
 
 impl Sink {
@@ -56,7 +58,8 @@ impl Sink {
         }
         let now = net.now_ns();
         let mut random = Random::new(net.random.next());
-        while let Some(batch) = self.end.take() {
+        let dead = now >= self.temper.dies_ns;
+        while let Some(batch) = if self.temper.deaf { None } else { self.end.take() } {
             for record in batch {
                 self.outstanding_bytes += record.bytes.len() as u64;
                 let (key, bytes) = (record.key().to_vec(), record.bytes.clone());
@@ -69,7 +72,6 @@ impl Sink {
         if random.chance(self.temper.stalls) {
             self.stalled_until_ns = now + random.below(self.temper.stall_ns_max);
         }
-        let dead = now >= self.temper.dies_ns;
         if now >= self.stalled_until_ns && !dead {
             self.give_back(net, &mut random);
         }

@@ -28,8 +28,11 @@ pub(super) struct Setup {
     pub(super) drain_ns: u64,
     buffers: usize,
     buffer_bytes: usize,
-    socket_bytes_max: u64,
+    pub(super) socket_bytes_max: u64,
+    pub(super) connect_ns_max: u64,
     clients: usize,
+    /// Empty batches that stand in the sink's queue.
+    pub(super) blocked_batches: usize,
 }
 
 /// A run and what it left behind.
@@ -95,11 +98,14 @@ impl Setup {
             stalls: random.below(60) as u32,
             stall_ns_max: 1 << random.between(10, 31),
             dies_ns: if !calm && random.chance(100) { drain_ns } else { u64::MAX },
+            deaf: false,
         };
+        // With little memory each receive waits for the sink.
+        let little = settings.unacknowledged_bytes_max < 16 << 10;
         let kinds = Kinds {
-            body_bytes_max: 1 << random.between(4, 19),
+            body_bytes_max: 1 << random.between(4, if little { 14 } else { 19 }),
             hold_all_posts: settings.hold_all_posts,
-            malformed: rare(random, 60),
+            malformed: random.below(60) as u32,
         };
         Self {
             calm,
@@ -112,7 +118,35 @@ impl Setup {
             buffers: 8 << random.below(4),
             buffer_bytes: 1 << random.between(8, 15),
             socket_bytes_max: 1 << random.between(9, 18),
+            connect_ns_max: 1 << random.between(10, 28),
             clients: random.between(1, 12) as usize,
+            blocked_batches: 0,
+        }
+    }
+
+    /// Nothing goes wrong and nothing waits.
+    pub(super) fn quiet() -> Self {
+        let address = "10.0.0.1:9200".parse().expect("an address");
+        Self {
+            calm: false,
+            settings: Settings::new("source:9200", vec![address]),
+            faults: Faults::default(),
+            manners: Manners { answer_bytes_max: 100, ..Manners::default() },
+            temper: Temper {
+                delay_ns_max: 1,
+                stalls: 0,
+                stall_ns_max: 0,
+                dies_ns: u64::MAX,
+                deaf: false,
+            },
+            kinds: Kinds { body_bytes_max: 100, hold_all_posts: false, malformed: 0 },
+            drain_ns: START_NS + 1_000_000_000,
+            buffers: 16,
+            buffer_bytes: 32 << 10,
+            socket_bytes_max: 64 << 10,
+            connect_ns_max: 1_000_000,
+            clients: 1,
+            blocked_batches: 0,
         }
     }
 
@@ -153,14 +187,22 @@ impl World {
             let plan = setup.plan(&mut random, bytes);
             clients.push(Client::new(number, requests, plan));
         }
-        let mut net = Net::new(random.next(), setup.faults);
+        Self::build(random.next(), setup, clients)
+    }
+
+    /// A world with these clients.
+    pub(super) fn build(seed: u64, setup: Setup, clients: Vec<Client>) -> Self {
+        let mut net = Net::new(seed, setup.faults);
         net.socket_bytes_max = setup.socket_bytes_max;
-        net.connect_ns_max = 1 << random.between(10, 28);
+        net.connect_ns_max = setup.connect_ns_max;
         let listeners = vec![net.listen()];
         let net = Rc::new(RefCell::new(net));
         let bells = [(); 2].map(|()| Arc::new(Bell::new().expect("an event descriptor")));
         let (worker_end, sink_end) = link(Arc::clone(&bells[0]), Arc::clone(&bells[1]));
         let captures = setup.settings.capture;
+        for _ in 0..setup.blocked_batches {
+            assert!(worker_end.publish(Vec::new(), false).is_ok(), "fits into the queue");
+        }
         let (counters, control) = (Arc::<Counters>::default(), Arc::<Control>::default());
         let parts = Parts {
             ring: SimRing::new(Rc::clone(&net), setup.buffers, setup.buffer_bytes),
@@ -205,7 +247,7 @@ impl World {
         self.ledger = self.net.borrow().ledger();
         // The peers read what is on its way.
         for _ in 0..AFTER_TURNS {
-            self.net.borrow_mut().pass(10_000_000);
+            self.net.borrow_mut().pass(AFTER_TURN_NS);
             self.act();
         }
     }
@@ -253,12 +295,15 @@ impl World {
 }
 
 pub(super) const NODE: &str = "12200a50-4997-452d-aee7-f9617fdc27e7";
-const START_NS: u64 = 1_000_000_000;
+pub(super) const START_NS: u64 = 1_000_000_000;
 const UNIX_NS: u64 = 1_795_224_395_000_000_000;
 /// Far more than any run needs.
 const TURNS_MAX: usize = 400_000;
 const SPINS_MAX: u32 = 100;
 const AFTER_TURNS: usize = 3000;
+const AFTER_TURN_NS: u64 = 10_000_000;
+/// How long the peers are given after the worker is done.
+pub(super) const AFTER_NS: u64 = AFTER_TURNS as u64 * AFTER_TURN_NS;
 
 fn now(net: &Net) -> Now {
     Now { monotonic_ns: net.now_ns(), unix_ns: UNIX_NS + net.now_ns() }

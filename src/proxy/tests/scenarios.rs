@@ -1,0 +1,152 @@
+//! Hand-made worlds for what a drawn one seldom meets.
+
+use std::time::Duration;
+
+use super::{
+    check::check,
+    client::{Client, End, Outcome, Plan},
+    script::{Malformed, Request, name},
+    world::{AFTER_NS, START_NS, Setup, World},
+};
+use crate::observe::Counter;
+
+fn request(number: usize, method: &str, path: &str, body: &str, malformed: Malformed) -> Request {
+    let name = name(0, number);
+    let line = format!("{method} /{name}/{path} HTTP/1.1");
+    let chunked = malformed == Malformed::Body;
+    let length = match (body.len(), chunked) {
+        (_, true) => "Transfer-Encoding: chunked".into(),
+        (len, false) => format!("Content-Length: {len}"),
+    };
+    let fields = [format!("X-Id: {name}"), length];
+    let head = format!("{line}\r\n{}\r\n{}\r\n\r\n", fields[0], fields[1]);
+    Request {
+        bytes: format!("{head}{body}").into_bytes(),
+        head_len: head.len(),
+        first_line_bytes: line.len() as i32,
+        headers_bytes: fields.iter().map(String::len).sum::<usize>() as i32,
+        hash: crc32c::crc32c(body.as_bytes()),
+        is_head: false,
+        held: !matches!((method, path), ("GET", _) | ("POST", "_search")),
+        expects: false,
+        malformed,
+        name,
+    }
+}
+
+fn client(requests: Vec<Request>, end: End) -> Client {
+    let plan = Plan { start_ns: START_NS, depth: 100, piece: usize::MAX, reads: 1000, end };
+    Client::new(0, requests, plan)
+}
+
+fn run(seed: u64, setup: Setup, client: Client) -> World {
+    let mut world = World::build(seed, setup, vec![client]);
+    world.run();
+    check(&world);
+    world
+}
+
+/// An answer has no bound, so it must not be recorded without one.
+#[test]
+fn sim_a_large_answer_does_not_outgrow_the_memory_budget() {
+    let mut setup = Setup::quiet();
+    setup.settings.unacknowledged_bytes_max = 64 << 10;
+    setup.manners.answer_bytes_max = 4 << 20;
+    setup.socket_bytes_max = 1 << 20;
+    setup.temper.delay_ns_max = 1 << 33;
+    setup.drain_ns = START_NS + 20_000_000_000;
+    let requests =
+        (0..60).map(|n| request(n, "GET", "_doc/1", "", Malformed::No)).collect::<Vec<_>>();
+    let world = run(7, setup, client(requests, End::Close));
+    assert_eq!(world.clients[0].answers, 60);
+    assert!(world.clients[0].received.len() > 4 << 20);
+    assert!(world.counters.get(Counter::UncapturedBytes) > 0);
+}
+
+/// What is still behind something held can be taken back: the client gets a 400 and the held request goes its way.
+#[test]
+fn sim_a_refusal_behind_a_held_request_does_not_take_it_along() {
+    let mut setup = Setup::quiet();
+    setup.temper.delay_ns_max = 1 << 29;
+    let requests = vec![
+        request(0, "PUT", "_doc/1", "held", Malformed::No),
+        request(1, "POST", "_search", "5\r\nhello\r\nzz\r\n", Malformed::Body),
+    ];
+    let mut client = client(requests, End::Stay);
+    client.plan.piece = 30;
+    let world = run(3, setup, client);
+    let client = &world.clients[0];
+    assert_eq!((client.answers, client.refused), (1, Some(400)));
+    assert_eq!(client.outcome, Some(Outcome::Eof));
+}
+
+/// A sink that takes nothing any more cannot keep a drained worker.
+#[test]
+fn sim_a_full_queue_to_a_dead_sink_does_not_hold_up_the_end() {
+    let mut setup = Setup::quiet();
+    setup.temper.deaf = true;
+    setup.blocked_batches = 1024;
+    setup.settings.drain_timeout = Duration::from_millis(100);
+    let requests = vec![request(0, "GET", "_doc/1", "", Malformed::No)];
+    let mut world = World::build(1, setup, vec![client(requests, End::Close)]);
+    world.run();
+    assert_eq!(world.clients[0].outcome, Some(Outcome::Closed));
+    assert!(world.ledger.dropped && world.ledger.buffers_out == 0);
+}
+
+/// The client's end is seen although nothing of it is read any more, so that the connection does not linger.
+#[test]
+fn sim_a_refused_client_that_leaves_is_let_go() {
+    for seed in 0..20 {
+        let mut setup = Setup::quiet();
+        setup.manners.closes = 1000;
+        setup.drain_ns = u64::MAX;
+        setup.calm = true;
+        setup.settings.drain_timeout = Duration::from_secs(300);
+        let requests = vec![
+            request(0, "GET", "_doc/1", "", Malformed::No),
+            request(1, "GET", "_doc/1 HTTP/1.1\r\nA : b", "", Malformed::Head),
+        ];
+        let mut world = World::build(seed, setup, vec![client(requests, End::Stay)]);
+        world.run();
+        let took_ns = world.net.borrow().now_ns() - START_NS - AFTER_NS;
+        assert!(took_ns < 10_000_000_000, "seed {seed}: {took_ns} ns");
+    }
+}
+
+/// The source has closed, its FIN is passed on: a request refused then gets no answer, and none is tried.
+#[test]
+fn sim_a_refusal_after_the_end_of_the_source_is_silent() {
+    for seed in 0..20 {
+        let mut setup = Setup::quiet();
+        setup.manners.until_eof = 1000;
+        let requests = vec![
+            request(0, "GET", "_doc/1", "", Malformed::No),
+            request(1, "GET", "_doc/1 HTTP/1.1\r\nA : b", "", Malformed::Head),
+        ];
+        let first = requests[0].bytes.len();
+        let mut client = client(requests, End::CloseAfter(first + 70));
+        client.plan.piece = 1;
+        client.plan.reads = 0;
+        run(seed, setup, client);
+    }
+}
+
+/// The time that one address took is not taken off the next one's.
+#[test]
+fn sim_each_address_of_the_source_has_its_own_time_to_answer() {
+    let mut second = 0;
+    for seed in 0..30 {
+        let mut setup = Setup::quiet();
+        setup.connect_ns_max = 9_900_000_000;
+        setup.faults.connect_refused = 400;
+        setup.drain_ns = START_NS + 60_000_000_000;
+        setup.settings.source_addresses.push("10.0.0.2:9200".parse().expect("an address"));
+        let requests = vec![request(0, "GET", "_doc/1", "", Malformed::No)];
+        let world = run(seed, setup, client(requests, End::Close));
+        let text = String::from_utf8_lossy(&world.clients[0].received).into_owned();
+        assert!(!text.contains("canceled"), "seed {seed}: {text}");
+        second += usize::from(text.contains("refused"));
+    }
+    assert!(second > 0, "both addresses refused at least once");
+}
