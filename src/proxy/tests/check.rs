@@ -34,6 +34,16 @@ struct Tale {
     records: usize,
 }
 
+/// A tale as it is being put together.
+#[derive(Default)]
+struct Telling {
+    tale: Tale,
+    /// Record numbers, and which are marked as the last.
+    numbers: Vec<(i32, bool)>,
+    in_request: bool,
+    ended: i32,
+}
+
 /// Fails with the invariant that does not hold.
 pub(super) fn check(world: &World) {
     assert!(world.ledger.dropped);
@@ -126,7 +136,7 @@ fn is_own_answer(bytes: &[u8]) -> bool {
 fn read_records(world: &World) -> Vec<Tale> {
     let Some(sink) = &world.sink else { return Vec::new() };
     let settings = &world.setup.settings;
-    let mut tales: BTreeMap<&[u8], (Tale, Vec<(i32, bool)>, bool, i32)> = BTreeMap::new();
+    let mut tales: BTreeMap<&[u8], Telling> = BTreeMap::new();
     for (n, stored) in sink.stored.iter().enumerate() {
         assert!(stored.bytes.len() <= settings.record_bytes_max, "a record is too long");
         let record = TrafficStream::decode(&stored.bytes[..]).expect("a record decodes");
@@ -135,7 +145,8 @@ fn read_records(world: &World) -> Vec<Tale> {
         assert!(!record.sub_stream.is_empty(), "a record without observations");
         let provenance = record.provenance.clone().expect("always there");
         assert_eq!(provenance.sequence, n as u64 + 1, "I3: sequence numbers have no hole");
-        let (tale, numbers, in_request, ended) = tales.entry(&stored.key).or_default();
+        let telling = tales.entry(&stored.key).or_default();
+        let Telling { tale, numbers, in_request, ended } = telling;
         let prior = (*ended > 0).then_some(*ended);
         assert_eq!(record.prior_requests_received, prior, "prior requests");
         let unterminated = record.last_observation_was_unterminated_read;
@@ -174,7 +185,7 @@ fn read_records(world: &World) -> Vec<Tale> {
     }
     let mut gaps = (0, 0);
     let mut all = Vec::new();
-    for (tale, numbers, ..) in tales.into_values() {
+    for Telling { tale, numbers, .. } in tales.into_values() {
         for (n, (number, last)) in numbers.iter().enumerate() {
             assert_eq!(*number as usize, n + 1, "I3: record numbers have no hole");
             assert_eq!(*last, n + 1 == numbers.len(), "only the last record is marked as the last");

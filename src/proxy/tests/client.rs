@@ -112,7 +112,7 @@ impl Client {
             self.next_ns = net.now_ns();
             return;
         };
-        let mut random = Random::new(net.random.next());
+        let mut random = Random::new(net.random.draw());
         if self.ends_early(net, link) {
             return;
         }
@@ -244,10 +244,9 @@ impl Client {
             let len = match head.body(rest) {
                 _ if bodyless => 0,
                 Some(Body::Complete(_, len)) => len,
-                Some(Body::Incomplete) => return,
                 // Ends with the connection.
                 None if self.outcome == Some(Outcome::Eof) => rest.len(),
-                None => return,
+                Some(Body::Incomplete) | None => return,
             };
             self.at += head.len + len;
             self.answers += 1;

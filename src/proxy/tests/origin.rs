@@ -25,6 +25,7 @@ pub(super) struct Manners {
 }
 
 /// One connection to the source.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own; they combine freely")]
 pub(super) struct Origin {
     pub(super) link: LinkId,
     pub(super) received: Vec<u8>,
@@ -78,7 +79,7 @@ impl Origin {
         if self.done || net.now_ns() < self.next_ns {
             return;
         }
-        let mut random = Random::new(net.random.next());
+        let mut random = Random::new(net.random.draw());
         let most = random.part(200_000);
         let mut progress = match net.peer_receive(self.link, most, &mut self.received) {
             Receipt::Data(_) => true,
@@ -159,22 +160,19 @@ impl Origin {
                 self.continued = true;
                 self.push(due, b"HTTP/1.1 100 Continue\r\n\r\n".to_vec());
             }
-            match complete {
-                Some((hash, len)) => {
-                    if !std::mem::take(&mut self.answered) {
-                        self.answer(due, &head, &format!("{hash:08x}"), random);
-                    }
-                    self.at += head.len + len;
-                    self.continued = false;
+            if let Some((hash, len)) = complete {
+                if !std::mem::take(&mut self.answered) {
+                    self.answer(due, &head, &format!("{hash:08x}"), random);
                 }
-                None => {
-                    if !self.answered && random.chance(self.manners.early) {
-                        self.answered = true;
-                        self.answer(due, &head, "early", random);
-                    }
-                    return;
-                }
+                self.at += head.len + len;
+                self.continued = false;
+                continue;
             }
+            if !self.answered && random.chance(self.manners.early) {
+                self.answered = true;
+                self.answer(due, &head, "early", random);
+            }
+            return;
         }
     }
 
@@ -229,8 +227,7 @@ impl Origin {
                 }
             }
             _ => {
-                answer.push_str(&format!("Content-Length: {len}\r\n\r\n"));
-                bytes = answer.into_bytes();
+                bytes = format!("{answer}Content-Length: {len}\r\n\r\n").into_bytes();
                 if !is_head {
                     bytes.extend_from_slice(&body);
                 }

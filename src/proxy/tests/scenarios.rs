@@ -102,7 +102,7 @@ fn sim_a_refused_client_that_leaves_is_let_go() {
         setup.manners.closes = 1000;
         setup.drain_ns = u64::MAX;
         setup.calm = true;
-        setup.settings.drain_timeout = Duration::from_secs(300);
+        setup.settings.drain_timeout = Duration::from_mins(5);
         let requests = vec![
             request(0, "GET", "_doc/1", "", Malformed::No),
             request(1, "GET", "_doc/1 HTTP/1.1\r\nA : b", "", Malformed::Head),

@@ -81,7 +81,7 @@ fn request(random: &mut Random, name: String, kinds: Kinds) -> Request {
             1 => random.between(0, kinds.body_bytes_max),
             _ => random.between(0, kinds.body_bytes_max.min(4000)),
         };
-        let salt = random.next();
+        let salt = random.draw();
         body = (0..len).map(|i| b'a' + ((salt.wrapping_add(i * 7)) % 23) as u8).collect();
         if expects {
             fields.push("Expect: 100-continue".to_owned());

@@ -57,7 +57,7 @@ impl Sink {
             return;
         }
         let now = net.now_ns();
-        let mut random = Random::new(net.random.next());
+        let mut random = Random::new(net.random.draw());
         let dead = now >= self.temper.dies_ns;
         while let Some(batch) = if self.temper.deaf { None } else { self.end.take() } {
             for record in batch {

@@ -187,7 +187,7 @@ impl World {
             let plan = setup.plan(&mut random, bytes);
             clients.push(Client::new(number, requests, plan));
         }
-        Self::build(random.next(), setup, clients)
+        Self::build(random.draw(), setup, clients)
     }
 
     /// A world with these clients.

@@ -66,7 +66,9 @@ impl SimRing {
                 let n = net.random.part(steps.len());
                 steps.truncate(n);
             }
-            steps.into_iter().for_each(|step| self.step(step, out));
+            for step in steps {
+                self.step(step, out);
+            }
             if !out.is_empty() || timeout == Some(Duration::ZERO) {
                 break;
             }

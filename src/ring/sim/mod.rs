@@ -184,7 +184,9 @@ impl Ring for SimRing {
         let mut net = self.net.borrow_mut();
         if let Some(backlog) = net.listeners.remove(&fd.0) {
             assert!(!self.accepts.contains_key(&fd.0), "contract: {fd:?} closed while it accepts");
-            backlog.into_iter().for_each(|id| net.link(id).peer_reset = true);
+            for id in backlog {
+                net.link(id).peer_reset = true;
+            }
             net.free_fd(fd);
             return;
         }

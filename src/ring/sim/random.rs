@@ -11,7 +11,7 @@ impl Random {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -21,7 +21,7 @@ impl Random {
 
     /// Below `n`; 0 when `n` is 0.
     pub fn below(&mut self, n: u64) -> u64 {
-        if n == 0 { 0 } else { self.next() % n }
+        if n == 0 { 0 } else { self.draw() % n }
     }
 
     /// From `low` to `high`, both included.
@@ -68,7 +68,7 @@ mod tests {
         let (mut a, mut b) = (Random::new(7), Random::new(7));
         let mut orders = std::collections::HashSet::new();
         for _ in 0..1000 {
-            assert_eq!(a.next(), b.next());
+            assert_eq!(a.draw(), b.draw());
             let (x, y) = (a.between(5, 9), a.part(4));
             assert!((5..=9).contains(&x) && (1..=4).contains(&y));
             assert_eq!((b.between(5, 9), b.part(4)), (x, y));
