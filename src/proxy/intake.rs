@@ -201,8 +201,8 @@ impl Connection {
         }
     }
 
-    /// Lets the rest of the conversation pass uncaptured when memory is far gone: an answer has no bound, and only what is
-    /// held may wait.
+    /// Lets the rest of the conversation pass uncaptured when memory is far gone: an answer has no
+    /// bound, and only what is held may wait.
     pub(super) fn shed<R: Ring>(&mut self, core: &mut CoreParts<'_, R>) {
         let held = self.arriving.is_some_and(|arriving| arriving.held);
         if !self.capturing || self.tunnel || held || !core.recorder.is_far_over_budget() {
@@ -236,7 +236,8 @@ impl Connection {
         let reason = self.refused.map_or("", Refusal::reason);
         let mut begun = false;
         if let Some(arriving) = self.arriving.take() {
-            // What stands in the queue, held or behind what is held, can be taken back; what never did is with the source.
+            // What stands in the queue, held or behind what is held, can be taken back; what never
+            // did is with the source.
             let queued = self.hold.mark() != arriving.mark;
             let Core { ring, recorder, .. } = core;
             let free = &mut |segment| discard(ring, &mut recorder.pool, segment);

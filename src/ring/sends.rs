@@ -59,8 +59,8 @@ impl Sends {
         &mut self.slots[index as usize]
     }
 
-    /// The sends on `fd` (`None`: all) are to end. A cancelled send that had made progress completes as a short one, which would
-    /// otherwise be continued.
+    /// The sends on `fd` (`None`: all) are to end. A cancelled send that had made progress
+    /// completes as a short one, which would otherwise be continued.
     pub(super) fn cancel(&mut self, fd: Option<Fd>) {
         let under_way = self.slots.iter_mut().filter(|slot| !slot.queue.is_empty());
         let meant = under_way.filter(|slot| fd.is_none_or(|fd| slot.fd == fd));

@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use world::World;
 
 /// Runs made when nothing else is asked for.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 1500;
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
