@@ -337,7 +337,8 @@ impl<R: Ring> Worker<R> {
                         core.ring.cancel_all(fd);
                     }
                 }
-                Deadline::SourceClosed if !connection.client.is_flushed() => {
+                // What the client is due comes first, as long as it reads.
+                Deadline::Linger | Deadline::SourceClosed if !connection.client.is_flushed() => {
                     core.timers.set(kind, token, now);
                 }
                 Deadline::SourceClosed => {
