@@ -1,10 +1,11 @@
 //! Test equipment: a ring without a kernel, driven by one seed.
 //!
 //! [`SimRing`] does what the [`Ring`] trait's documentation allows a ring to do, and no less: short
-//! receives, sends that make progress over many turns, completions that come late and out of order between operations (never within one),
-//! cancels that lose their race, multishots that end, buffers that run out, resets at any moment. It also checks the
-//! caller's side of the contract and panics with `contract: …` where it is broken. Time is virtual: a wait with nothing
-//! to do moves the clock of the [`Net`] on.
+//! receives, sends that make progress over many turns, completions that come late and out of order
+//! between operations (never within one), cancels that lose their race, multishots that end, buffers
+//! that run out, resets at any moment. It also checks the caller's side of the contract and panics
+//! with `contract: …` where it is broken. Time is virtual: a wait with nothing to do moves the clock
+//! of the [`Net`] on.
 //!
 //! The peers are played by the test, between turns, through the [`Net`]. Nothing here is used by a running tapline.
 
