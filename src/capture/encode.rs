@@ -34,17 +34,30 @@ impl Stamp {
     /// `unix_nanos` is the time since 1970 in nanoseconds.
     pub fn new(unix_nanos: u64) -> Self {
         let (seconds, nanos) = (unix_nanos / 1_000_000_000, unix_nanos % 1_000_000_000);
-        let mut content = Vec::with_capacity(Self::BYTES_MAX);
-        content.extend([0x0A, 0, 0x08]);
-        put_varint(&mut content, seconds);
+        let mut stamp = Self { bytes: [0; Self::BYTES_MAX], len: 0 };
+        stamp.put(&[0x0A, 0, 0x08]);
+        stamp.put_varint(seconds);
         if nanos != 0 {
-            content.push(0x10);
-            put_varint(&mut content, nanos);
+            stamp.put(&[0x10]);
+            stamp.put_varint(nanos);
         }
-        content[1] = content.len() as u8 - 2;
-        let mut bytes = [0; Self::BYTES_MAX];
-        bytes[..content.len()].copy_from_slice(&content);
-        Self { bytes, len: content.len() as u8 }
+        stamp.bytes[1] = stamp.len - 2;
+        stamp
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        let at = usize::from(self.len);
+        self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len() as u8;
+    }
+
+    /// As the free function, into the fixed array: a stamp is made every loop turn.
+    fn put_varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.put(&[value as u8 | 0x80]);
+            value >>= 7;
+        }
+        self.put(&[value as u8]);
     }
 
     fn as_bytes(&self) -> &[u8] {
