@@ -212,6 +212,3 @@ fn settle_receive<R: Ring>(
         _ => {}
     }
 }
-
-/// For readers of tokens: the source's side.
-const _: () = assert!(SOURCE == 1 && CLIENT == 0);
