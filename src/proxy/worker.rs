@@ -22,7 +22,8 @@ use crate::{
     config::limits,
     observe::{Counter, Counters},
     ring::{Completion, Errno, Fd, Ring, Token},
-    sink::{Batch, Bell, WorkerEnd},
+    sink::{Batch, WorkerEnd},
+    sys::bell::Bell,
 };
 
 /// What other threads may tell a worker; they ring its bell afterwards.

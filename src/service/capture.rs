@@ -25,8 +25,8 @@ use crate::{
     observe::{Counter, Counters, ExitCode, Failure, Snapshot},
     proxy::{Control, Now, Parts, Settings, Worker},
     ring::{Fd, Options, Uring},
-    sink::{Bell, SinkCounters, WorkerEnd, link},
-    sys::{clock::Clock, cpu, limits, state},
+    sink::{SinkCounters, WorkerEnd, link},
+    sys::{bell::Bell, clock::Clock, cpu, limits, state},
 };
 
 /// Runs until stopped by a signal.

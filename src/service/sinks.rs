@@ -9,7 +9,8 @@ use crate::{
     config::{CaptureConfig, KafkaConfig},
     log::{self, Outcome},
     observe::{ExitCode, Failure},
-    sink::{Bell, KafkaSettings, KafkaSink, LogSink, SinkCounters, SinkEnd, TopicCheck},
+    sink::{KafkaSettings, KafkaSink, LogSink, SinkCounters, SinkEnd, TopicCheck},
+    sys::bell::Bell,
 };
 
 /// Work that the sink thread does.

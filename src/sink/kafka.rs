@@ -27,12 +27,13 @@ use rdkafka::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
-    Batch, Bell, SinkEnd,
+    Batch, SinkEnd,
     lend::{Lease, Lender, Report},
     partition,
     report::{Quiet, SinkCounters, SinkState},
     topic::{KafkaError, KafkaSettings, TopicCheck},
 };
+use crate::sys::bell::Bell;
 
 /// How often batches that did not wake the sink are looked for.
 const IDLE_POLL: Duration = Duration::from_millis(50);

@@ -1,77 +1,19 @@
 //! Between a worker and the sink thread: two bounded lock-free queues of batches, and wake-ups only for sleepers.
-//!
-//! A thread that is about to sleep says so in its `parked` flag, looks at its queues once more, and sleeps on its event
-//! descriptor. Whoever fills a queue clears the flag and writes the descriptor only if the flag was set: waking a
-//! sleeping thread costs the writer 10-12 µs, more than a whole proxied request.
 
-use std::{
-    os::fd::OwnedFd,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering, fence},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use crossbeam_queue::ArrayQueue;
-use crossbeam_utils::CachePadded;
-use rustix::event::{EventfdFlags, eventfd};
 
-use crate::capture::Record;
+use crate::{capture::Record, sys::bell::Bell};
 
 /// Batches in each direction of one link; a worker publishes at most one per loop turn.
 const BATCHES_MAX: usize = 1024;
 
 /// Records that travel together.
 pub type Batch = Vec<Record>;
-
-/// A thread's event descriptor and whether it sleeps on it.
-pub struct Bell {
-    event: OwnedFd,
-    parked: CachePadded<AtomicBool>,
-}
-
-impl Bell {
-    /// Fails only when the process is out of descriptors or memory.
-    pub fn new() -> std::io::Result<Self> {
-        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { event, parked: CachePadded::new(AtomicBool::new(false)) })
-    }
-
-    /// What to sleep on.
-    pub fn event(&self) -> &OwnedFd {
-        &self.event
-    }
-
-    /// Announces sleep. The caller must look at its queues once more before it sleeps.
-    pub fn park(&self) {
-        self.parked.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-    }
-
-    /// Takes the announcement back.
-    pub fn unpark(&self) {
-        self.parked.store(false, Ordering::Relaxed);
-    }
-
-    /// Wakes the thread if it sleeps or is about to.
-    pub fn ring(&self) {
-        fence(Ordering::SeqCst);
-        if self.parked.load(Ordering::Relaxed) && self.parked.swap(false, Ordering::Relaxed) {
-            self.ring_always();
-        }
-    }
-
-    /// Wakes the thread at its next sleep in any case; for signals, where the queues carry nothing.
-    pub fn ring_always(&self) {
-        // A full counter (2^64 - 2) means that a wake-up is pending already.
-        let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
-    }
-
-    /// Resets the descriptor after a wake-up.
-    pub fn hush(&self) {
-        let _ = rustix::io::read(&self.event, &mut [0u8; 8]);
-    }
-}
 
 struct Link {
     records: ArrayQueue<Batch>,

@@ -12,10 +12,11 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
-    Batch, Bell, SinkEnd,
+    Batch, SinkEnd,
     report::{Quiet, SinkCounters, SinkState},
 };
 use crate::log::{LogError, Writer};
+use crate::sys::bell::Bell;
 
 /// How long records that nothing waits for may lie in the kernel's cache only.
 const SYNC_AGE: Duration = Duration::from_millis(200);

@@ -15,7 +15,7 @@ mod topic;
 mod tests;
 
 pub use kafka::KafkaSink;
-pub use link::{Batch, Bell, SinkEnd, WorkerEnd, link};
+pub use link::{Batch, SinkEnd, WorkerEnd, link};
 pub use local::LogSink;
 pub use report::{SinkCounters, SinkState};
 pub use topic::{KafkaError, KafkaSettings, TopicCheck};

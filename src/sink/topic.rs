@@ -7,10 +7,8 @@ use rdkafka::{
     producer::{BaseProducer, Producer},
 };
 
-use super::{
-    Bell,
-    lend::{Lender, Reports},
-};
+use super::lend::{Lender, Reports};
+use crate::sys::bell::Bell;
 
 /// How long the answer to a metadata question is waited for.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);

@@ -2,6 +2,7 @@
 //!
 //! Asks the host and tells what it said; decides nothing and knows no other room.
 
+pub mod bell;
 pub mod clock;
 pub mod cpu;
 pub mod limits;

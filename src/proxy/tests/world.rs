@@ -13,7 +13,8 @@ use crate::{
     observe::Counters,
     proxy::{Control, Now, Parts, Settings, Worker},
     ring::sim::{Faults, Ledger, Net, Random, SimRing},
-    sink::{Bell, link},
+    sink::link,
+    sys::bell::Bell,
 };
 
 /// What a run is like.

@@ -16,8 +16,9 @@ use rdkafka::{
     types::{RDKafkaApiKey, RDKafkaRespErr},
 };
 
-use super::{Bell, KafkaSettings, KafkaSink, SinkCounters, WorkerEnd, link};
+use super::{KafkaSettings, KafkaSink, SinkCounters, WorkerEnd, link};
 use crate::capture::{BlockPool, ConnectionId, Context, Identity, Record, Stamp, Stream};
+use crate::sys::bell::Bell;
 
 const TOPIC: &str = "traffic";
 const PARTITIONS: i32 = 4;
