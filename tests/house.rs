@@ -24,13 +24,18 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config", &["http", "net", "sys"]),
     ("sink", &["capture", "log", "sys"]),
     ("proxy", &["capture", "config", "http", "observe", "ring", "sink", "sys"]),
+    ("rewrite", &[]),
+    ("target", &[]),
+    ("feed", &[]),
+    ("outcome", &[]),
+    ("replay", &["http"]),
     ("inspect", &["capture", "config", "http", "log", "observe", "proto"]),
     ("service", &["capture", "config", "log", "net", "observe", "proxy", "ring", "sink", "sys"]),
     ("cli", &["capture", "config", "http", "inspect", "log", "net", "observe", "service", "sys"]),
 ];
 
 /// Rooms that do no I/O and read no clock, which is what lets them be simulated and fuzzed.
-const PURE: &[&str] = &["capture", "http", "proto", "proxy"];
+const PURE: &[&str] = &["capture", "http", "proto", "proxy", "replay", "rewrite"];
 
 /// Where `unsafe` may stand.
 const UNSAFE: &[&str] = &["src/ring/", "src/sys/", "src/sink/lend.rs"];

@@ -1,0 +1,1 @@
+//! What a reply means: done, or to be sent again, and when.
