@@ -24,6 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config", &["http", "net", "sys"]),
     ("sink", &["capture", "log", "sys"]),
     ("proxy", &["capture", "config", "http", "observe", "ring", "sink", "sys"]),
+    ("es", &[]),
     ("rewrite", &[]),
     ("target", &[]),
     ("feed", &[]),
@@ -35,7 +36,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that do no I/O and read no clock, which is what lets them be simulated and fuzzed.
-const PURE: &[&str] = &["capture", "http", "proto", "proxy", "replay", "rewrite"];
+const PURE: &[&str] = &["capture", "es", "http", "proto", "proxy", "replay", "rewrite"];
 
 /// Where `unsafe` may stand.
 const UNSAFE: &[&str] = &["src/ring/", "src/sys/", "src/sink/lend.rs"];
