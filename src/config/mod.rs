@@ -3,7 +3,9 @@
 //! Values only: nothing is opened, resolved or started here.
 
 mod capture;
+
 pub mod limits;
+pub mod replay;
 pub mod units;
 
 pub use capture::{CaptureConfig, KafkaConfig, TlsMode};
