@@ -22,3 +22,4 @@ pub mod service;
 pub mod sink;
 pub mod sys;
 pub mod target;
+pub mod tls;

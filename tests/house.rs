@@ -16,6 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("ring", &[]),
     ("net", &[]),
+    ("tls", &[]),
     ("http", &[]),
     ("proto", &[]),
     ("capture", &[]),

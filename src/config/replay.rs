@@ -126,9 +126,12 @@ impl std::str::FromStr for Speed {
         if text == "max" {
             return Ok(Self::Max);
         }
-        let factor: f64 = text.parse().map_err(|_| format!("'{text}' is no speed; write 1.1, 10 or max"))?;
+        let factor: f64 =
+            text.parse().map_err(|_| format!("'{text}' is no speed; write 1.1, 10 or max"))?;
         if !factor.is_finite() || factor <= 0.0 || factor > 1e6 {
-            return Err(format!("{text} is out of range; write a factor above 0 and up to 1000000, or max"));
+            return Err(format!(
+                "{text} is out of range; write a factor above 0 and up to 1000000, or max"
+            ));
         }
         Ok(Self::Factor(factor))
     }
@@ -155,7 +158,9 @@ pub enum StartAfter {
 impl std::fmt::Display for StartAfter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Snapshot { repository, name } => write!(f, "snapshot {repository}/{name} complete"),
+            Self::Snapshot { repository, name } => {
+                write!(f, "snapshot {repository}/{name} complete")
+            }
             Self::File(path) => write!(f, "file {} there", path.display()),
             Self::Url(url) => write!(f, "{url} answering 200"),
             Self::Time(seconds) => match jiff::Timestamp::from_second(*seconds) {
@@ -171,22 +176,27 @@ impl std::str::FromStr for StartAfter {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let help = "write snapshot:REPO/NAME, file:PATH, url:URL or time:2026-11-21T03:20:00Z";
-        let (kind, what) = text.split_once(':').ok_or_else(|| format!("'{text}' is no condition; {help}"))?;
+        let (kind, what) =
+            text.split_once(':').ok_or_else(|| format!("'{text}' is no condition; {help}"))?;
         if what.is_empty() {
             return Err(format!("'{text}' names nothing; {help}"));
         }
         match kind {
             "snapshot" => {
-                let (repository, name) =
-                    what.split_once('/').ok_or_else(|| format!("'{text}' names no snapshot; {help}"))?;
-                let plain = |part: &str| !part.is_empty() && !part.contains(['/', '?', '#', ' ', ',', '*']);
+                let (repository, name) = what
+                    .split_once('/')
+                    .ok_or_else(|| format!("'{text}' names no snapshot; {help}"))?;
+                let plain =
+                    |part: &str| !part.is_empty() && !part.contains(['/', '?', '#', ' ', ',', '*']);
                 if !plain(repository) || !plain(name) {
                     return Err(format!("'{text}' is not one snapshot of one repository; {help}"));
                 }
                 Ok(Self::Snapshot { repository: repository.into(), name: name.into() })
             }
             "file" => Ok(Self::File(what.into())),
-            "url" if what.starts_with("http://") || what.starts_with("https://") => Ok(Self::Url(what.into())),
+            "url" if what.starts_with("http://") || what.starts_with("https://") => {
+                Ok(Self::Url(what.into()))
+            }
             "url" => Err(format!("'{what}' is no http:// or https:// URL")),
             "time" => what
                 .parse::<jiff::Timestamp>()
@@ -304,8 +314,13 @@ mod tests {
         assert_eq!(parsed("file:/tmp/go"), Ok(StartAfter::File("/tmp/go".into())));
         assert_eq!(parsed("time:1970-01-01T00:01:00Z"), Ok(StartAfter::Time(60)));
         assert_eq!(parsed("url:https://a/b"), Ok(StartAfter::Url("https://a/b".into())));
-        for bad in ["", "file:", "snapshot:r", "snapshot:r/a/b", "url:ftp://x", "time:soon", "moon:full"] {
-            assert!(parsed(bad).is_err_and(|error| error.contains("write") || error.contains('\'')), "{bad}");
+        for bad in
+            ["", "file:", "snapshot:r", "snapshot:r/a/b", "url:ftp://x", "time:soon", "moon:full"]
+        {
+            assert!(
+                parsed(bad).is_err_and(|error| error.contains("write") || error.contains('\'')),
+                "{bad}"
+            );
         }
     }
 
