@@ -6,6 +6,8 @@ use super::KafkaConfig;
 use crate::{net::SourceUrl, sys::cpu::CpuList};
 
 /// Everything that `tapline replay` can be told.
+// Independent switches.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Clone, Debug)]
 pub struct ReplayConfig {
     /// The target cluster.

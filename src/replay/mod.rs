@@ -17,3 +17,5 @@ pub mod order;
 pub mod pace;
 pub mod pins;
 pub mod retry;
+mod table;
+pub mod totals;

@@ -2,10 +2,13 @@
 //!
 //! The only room that starts threads of the data path. It sees no byte of the traffic.
 
+mod ask;
 pub mod capture;
 mod checks;
+mod progress;
 mod signals;
 mod sinks;
+mod start_after;
 
 /// What the control thread waits for.
 #[derive(Debug)]

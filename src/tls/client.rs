@@ -141,6 +141,8 @@ impl ClientTls {
     }
 }
 
+// By value, so that it can stand in `map_err`.
+#[allow(clippy::needless_pass_by_value)]
 fn fault(error: Error) -> TlsFault {
     let advice = match &error {
         Error::InvalidCertificate(_) => {
