@@ -24,7 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config", &["http", "net", "sys"]),
     ("sink", &["capture", "log", "sys"]),
     ("proxy", &["capture", "config", "http", "observe", "ring", "sink", "sys"]),
-    ("es", &[]),
+    ("es", &["http"]),
     ("rewrite", &[]),
     ("target", &[]),
     ("feed", &[]),
