@@ -98,7 +98,7 @@ pub fn encoded<'a>(head: &[u8], chunked: bool, body: &'a [u8]) -> Result<Cow<'a,
         out.extend_from_slice(&body);
         out.extend_from_slice(b"\r\n");
     }
-    out.extend_from_slice(b"0\r\n");
+    out.extend_from_slice(LAST_CHUNK);
     Ok(Cow::Owned(out))
 }
 
@@ -127,7 +127,8 @@ pub fn rebuilt(
     out.extend_from_slice(start_line);
     if chunked {
         out.extend_from_slice(&head[fields_from..]);
-        out.extend_from_slice(&coded);
+        // The trailers and the blank line behind them instead of that of the last chunk.
+        out.extend_from_slice(&coded[..coded.len() - 2]);
         out.extend_from_slice(without_chunks(old, head_bytes)?.trailers);
         return Ok(out);
     }
@@ -231,3 +232,4 @@ fn chunk_size(line: &[u8]) -> Option<usize> {
 
 /// A chunk line, the line end behind the chunk and the last chunk's line.
 const CHUNK_FRAMING_BYTES: usize = 32;
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
