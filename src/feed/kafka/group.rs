@@ -11,7 +11,7 @@ use std::{
 
 use rdkafka::{
     Offset, TopicPartitionList,
-    consumer::{BaseConsumer, CommitMode, Consumer},
+    consumer::{BaseConsumer, Consumer},
 };
 
 use super::{
@@ -36,6 +36,9 @@ pub(super) struct Revoking {
     partitions: Vec<i32>,
     pub(super) waiting_for: BTreeSet<u32>,
     deadline: Instant,
+    /// Since nothing is in flight: how often it was committed, and until when that may take.
+    commits: u32,
+    commits_until: Option<Instant>,
 }
 
 /// Where a partition begins and ends: the offset to begin with, the end now.
@@ -68,7 +71,13 @@ impl KafkaFeed {
                 waiting_for.insert(*number);
             }
         }
-        self.revoking = Some(Revoking { partitions, waiting_for, deadline: now + RELEASE_MAX });
+        self.revoking = Some(Revoking {
+            partitions,
+            waiting_for,
+            deadline: now + RELEASE_MAX,
+            commits: 0,
+            commits_until: None,
+        });
     }
 
     fn lose_lanes(&mut self, partitions: &[i32]) {
@@ -199,55 +208,64 @@ impl KafkaFeed {
         Ok(Ok(starts))
     }
 
-    /// Lets revoked partitions go once nothing of them is in flight.
+    /// Lets revoked partitions go once nothing of them is in flight and what is done is stored.
     pub(super) fn revoke(&mut self, consumer: &BaseConsumer<Member>, now: Instant) {
-        let Some(revoking) = &self.revoking else { return };
+        let Some(revoking) = &mut self.revoking else { return };
         if !revoking.waiting_for.is_empty() {
             if now < revoking.deadline {
                 return;
             }
             let lanes = &revoking.waiting_for;
             tracing::warn!(event = "feed.abandoned", ?lanes, "let go with records in flight");
+            revoking.waiting_for.clear();
+        }
+        let until = *revoking.commits_until.get_or_insert(now + COMMIT_MAX);
+        if now < until && !consumer.assignment_lost() {
+            if self.committing {
+                return;
+            }
+            let partitions = revoking.partitions.clone();
+            if revoking.commits < COMMIT_TRIES {
+                revoking.commits += 1;
+                if self.commit(Some(&partitions)) {
+                    return;
+                }
+            }
         }
         self.let_go(consumer);
     }
 
     fn let_go(&mut self, consumer: &BaseConsumer<Member>) {
         let Some(revoking) = self.revoking.take() else { return };
-        if !consumer.assignment_lost() {
-            self.commit(consumer, Some(&revoking.partitions));
-        }
         let mut list = TopicPartitionList::new();
         for partition in &revoking.partitions {
             list.add_partition(&self.config.topic, *partition);
         }
-        // librdkafka waits for commits under way before it tells the group.
         if let Err(error) = consumer.incremental_unassign(&list) {
             tracing::warn!(event = "feed.unassign", %error, "the group goes on without an answer");
         }
         self.lanes.retain(|_, lane| !revoking.partitions.contains(&lane.partition));
     }
 
-    /// Sends what is done and was not sent; of these partitions only, when some are named.
-    pub(super) fn commit(&mut self, consumer: &BaseConsumer<Member>, only: Option<&[i32]>) {
+    /// Commits what is done and not stored, of these partitions only when some are named. Whether
+    /// there is an answer to wait for.
+    pub(super) fn commit(&mut self, only: Option<&[i32]>) -> bool {
+        if self.committing {
+            return true;
+        }
         let mut list = TopicPartitionList::new();
-        for lane in self.lanes.values_mut() {
+        for lane in self.lanes.values() {
             let wanted = only.is_none_or(|only| only.contains(&lane.partition));
             let offset = lane.track.offset();
-            if wanted && offset > lane.sent {
-                lane.sent = offset;
+            if wanted && offset > lane.stored {
                 let (topic, at) = (&self.config.topic, Offset::Offset(offset));
                 let added = list.add_partition_offset(topic, lane.partition, at);
                 added.expect("invariant: an offset of a record can be committed");
             }
         }
-        if list.count() == 0 {
-            return;
-        }
-        match consumer.commit(&list, CommitMode::Async) {
-            Ok(()) => self.commits_under_way += 1,
-            Err(error) => self.commit_failed(&error.to_string()),
-        }
+        let any = list.count() > 0;
+        self.committing = any && self.committer.as_ref().is_some_and(|one| one.send(list));
+        self.committing
     }
 
     /// Waits until every commit is answered, and all that is done is stored.
@@ -256,11 +274,17 @@ impl KafkaFeed {
         consumer: &BaseConsumer<Member>,
     ) -> Result<(), Failure> {
         let deadline = Instant::now() + COMMIT_MAX;
-        while self.commits_under_way > 0 && Instant::now() < deadline {
-            if let Some(Err(error)) = consumer.poll(COMMIT_POLL) {
-                self.judge(&error)?;
+        // One that was under way may not have had all of it.
+        for _ in 0..COMMIT_TRIES {
+            if !self.commit(None) {
+                break;
             }
-            self.hear_commits(consumer);
+            while self.committing && Instant::now() < deadline {
+                if let Some(Err(error)) = consumer.poll(COMMIT_POLL) {
+                    self.judge(&error)?;
+                }
+                self.hear_commits(consumer);
+            }
         }
         if self.lanes.values().all(|lane| lane.stored >= lane.track.offset()) {
             return Ok(());
@@ -276,7 +300,7 @@ impl KafkaFeed {
     }
 
     /// Looks at answers to commits only: a rebalance is for the next call of the feed.
-    fn hear_commits(&mut self, consumer: &BaseConsumer<Member>) {
+    pub(super) fn hear_commits(&mut self, consumer: &BaseConsumer<Member>) {
         let heard = std::mem::take(&mut consumer.context().heard().events);
         let mut later = Vec::new();
         for event in heard {
@@ -292,7 +316,7 @@ impl KafkaFeed {
     }
 
     fn hear_commit(&mut self, result: Result<Vec<(i32, i64)>, String>) {
-        self.commits_under_way = self.commits_under_way.saturating_sub(1);
+        self.committing = false;
         match result {
             Ok(stored) => {
                 for (partition, offset) in stored {
@@ -302,14 +326,13 @@ impl KafkaFeed {
                     }
                 }
             }
-            Err(error) => self.commit_failed(&error),
-        }
-    }
-
-    fn commit_failed(&mut self, error: &str) {
-        tracing::warn!(event = "feed.commit", error, "a commit failed; it goes with the next one");
-        for lane in self.lanes.values_mut() {
-            lane.sent = lane.stored;
+            Err(error) => {
+                tracing::warn!(
+                    event = "feed.commit",
+                    error,
+                    "a commit failed; it goes with the next one"
+                );
+            }
         }
     }
 
@@ -328,8 +351,14 @@ impl KafkaFeed {
             let _ = consumer.incremental_assign(&list);
         }
         self.let_go(&consumer);
-        // Their queues keep the consumer alive.
+        // These keep the consumer alive. With a commit under way that nobody answers, the consumer
+        // leaves the group when librdkafka gives it up.
         self.lanes.clear();
+        if let Some(committer) = self.committer.take()
+            && !self.committing
+        {
+            committer.stop();
+        }
     }
 }
 
@@ -337,6 +366,8 @@ impl KafkaFeed {
 const RELEASE_MAX: Duration = Duration::from_secs(10);
 /// How long a store of positions is waited for.
 const COMMIT_MAX: Duration = Duration::from_secs(10);
+/// How often it is tried when a partition is given up, or on closing.
+const COMMIT_TRIES: u32 = 3;
 const COMMIT_POLL: Duration = Duration::from_millis(20);
 /// How often the brokers are asked where to begin.
 const ASSIGN_PAUSE: Duration = Duration::from_millis(200);

@@ -29,8 +29,6 @@ pub(super) struct Lane {
     pub(super) track: OffsetTrack,
     /// What the group has stored for the partition, as far as we know.
     pub(super) stored: i64,
-    /// What it has been sent.
-    pub(super) sent: i64,
 }
 
 /// What a look into the queue came to.
@@ -67,7 +65,6 @@ impl Lane {
             time_ms: 0,
             track: OffsetTrack::new(start),
             stored: start,
-            sent: start,
         })
     }
 

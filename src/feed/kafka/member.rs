@@ -1,6 +1,7 @@
 //! What the group and librdkafka say to this member, kept until the feed looks at it.
 //!
-//! The callbacks run inside `poll`, on the feed's own thread. They decide nothing but what cannot
+//! The callbacks run inside `poll`, on the feed's own thread; only answers to commits come from
+//! another one. They decide nothing but what cannot
 //! wait: a partition that is lost, or given up while closing, is let go at once.
 
 use std::{
@@ -12,7 +13,7 @@ use rdkafka::{
     ClientContext, Statistics, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
-    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    error::{KafkaError, RDKafkaErrorCode},
     types::RDKafkaRespErr,
 };
 
@@ -100,18 +101,5 @@ impl ConsumerContext for Member {
         if !closing {
             self.heard().events.push_back(event);
         }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        let stored = offsets.elements();
-        let refused = stored.iter().find_map(|one| one.error().err());
-        let result = match result.err().or(refused) {
-            Some(error) => Err(error.to_string()),
-            None => Ok(stored
-                .iter()
-                .filter_map(|one| Some((one.partition(), one.offset().to_raw()?)))
-                .collect()),
-        };
-        self.heard().events.push_back(Event::Committed(result));
     }
 }

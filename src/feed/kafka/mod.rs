@@ -14,10 +14,11 @@
 //! member   what the group says, from librdkafka's callbacks
 //! client   properties, and the sentences for what can be wrong
 //! lane     one partition while it is ours        merge   which lane goes on
-//! group    assignments, revocations, commits     mod     the feed
+//! group    assignments, revocations, commits     committer   commits and their answers
 //! ```
 
 mod client;
+mod committer;
 mod group;
 mod lane;
 mod member;
@@ -44,6 +45,7 @@ use crate::{
     config::KafkaConfig,
     observe::{ExitCode, Failure},
 };
+use committer::Committer;
 use group::{Assigning, Revoking};
 use lane::{Lane, Look};
 use member::Member;
@@ -80,6 +82,7 @@ pub struct KafkaFeed {
     probe: Option<BaseConsumer<Member>>,
     probe_at: Instant,
     consumer: Option<Arc<BaseConsumer<Member>>>,
+    committer: Option<Committer>,
     lanes: BTreeMap<u32, Lane>,
     next_lane: u32,
     merge: Merge,
@@ -88,7 +91,7 @@ pub struct KafkaFeed {
     assigning: Option<Assigning>,
     revoking: Option<Revoking>,
     notices: VecDeque<Notice>,
-    commits_under_way: u32,
+    committing: bool,
     served: Option<Instant>,
     looked: Option<Instant>,
     quiet: Option<Instant>,
@@ -126,6 +129,7 @@ impl KafkaFeed {
             probe: Some(probe),
             probe_at: now,
             consumer: None,
+            committer: None,
             lanes: BTreeMap::new(),
             next_lane: 0,
             merge: Merge::default(),
@@ -133,7 +137,7 @@ impl KafkaFeed {
             assigning: None,
             revoking: None,
             notices: VecDeque::new(),
-            commits_under_way: 0,
+            committing: false,
             served: None,
             looked: None,
             quiet: None,
@@ -164,7 +168,9 @@ impl KafkaFeed {
         consumer
             .subscribe(&[&self.config.topic])
             .map_err(|error| client::refused(&self.config, error))?;
-        self.consumer = Some(Arc::new(consumer));
+        let consumer = Arc::new(consumer);
+        self.committer = Some(Committer::start(Arc::clone(&consumer))?);
+        self.consumer = Some(consumer);
         self.probe = None;
         self.quiet = None;
         Ok(())
@@ -371,7 +377,8 @@ impl Feed for KafkaFeed {
 
     fn save(&mut self, wait: bool) -> Result<(), Failure> {
         let Some(consumer) = self.consumer.clone() else { return Ok(()) };
-        self.commit(&consumer, None);
+        self.hear_commits(&consumer);
+        self.commit(None);
         if wait { self.wait_for_commits(&consumer) } else { Ok(()) }
     }
 
