@@ -105,9 +105,12 @@ impl Lines {
         self.payload.clear();
         Ok(Some(match STANDARD.decode_vec(text, &mut self.payload) {
             Ok(()) => Line { number, key, payload: &self.payload, poison: None },
-            Err(error) => {
-                Line { number, key: None, payload: line, poison: Some(format!("no Base64: {error}")) }
-            }
+            Err(error) => Line {
+                number,
+                key: None,
+                payload: line,
+                poison: Some(format!("no Base64: {error}")),
+            },
         }))
     }
 

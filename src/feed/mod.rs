@@ -14,7 +14,7 @@
 //! replayed; its client had no answer yet, and may not have been served by the source at all.
 
 mod capture_log;
-//KAFKA mod kafka;
+mod kafka;
 mod line_feed;
 mod lines;
 mod track;
@@ -22,7 +22,7 @@ mod track;
 use std::{fmt, sync::Arc, time::Instant};
 
 pub use capture_log::{LogFeed, LogOptions, check_log, log_failure, lost_records};
-//KAFKA pub use kafka::{KafkaFeed, KafkaOptions};
+pub use kafka::{KafkaFeed, KafkaOptions};
 pub use line_feed::LinesFeed;
 pub use lines::{Line, Lines};
 

@@ -1,8 +1,7 @@
 //! Records out of a capture log directory.
 //!
-//! Without `follow` it ends
-//! where the log ends at the moment the reader gets there, so a log that is being written is read
-//! up to what the writer has written by then.
+//! Without `follow` it ends where the log ends at the moment the reader gets there, so a log that is
+//! being written is read up to what the writer has written by then.
 
 use std::{path::Path, sync::atomic::AtomicBool, thread, time::Duration};
 
