@@ -28,7 +28,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("rewrite", &[]),
     ("target", &[]),
     ("feed", &[]),
-    ("outcome", &[]),
+    ("outcome", &["sys"]),
     ("replay", &["http"]),
     ("inspect", &["capture", "config", "http", "log", "observe", "proto"]),
     ("service", &["capture", "config", "log", "net", "observe", "proxy", "ring", "sink", "sys"]),
