@@ -29,7 +29,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("rewrite", &[]),
     ("target", &[]),
     ("feed", &["config", "log", "observe"]),
-    ("outcome", &[]),
+    ("outcome", &["sys"]),
     ("replay", &["es", "http"]),
     ("inspect", &["capture", "config", "feed", "http", "log", "observe", "proto"]),
     ("service", &["capture", "config", "log", "net", "observe", "proxy", "ring", "sink", "sys"]),
