@@ -329,4 +329,3 @@ const SUB_STREAM: u32 = 2;
 /// How deep unknown groups may go in a message within an observation or a provenance.
 const LEAF_DEPTH: u32 = DEPTH_MAX - 2;
 const VALIDATED: &str = "invariant: the record was validated when it was parsed";
-

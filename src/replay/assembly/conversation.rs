@@ -83,8 +83,7 @@ pub(super) struct Opening<'a> {
 impl Conversation {
     pub(super) fn new(opening: &Opening<'_>) -> Self {
         let record = opening.record;
-        let name =
-            ConnectionName { node: record.node_id.into(), id: record.connection_id.into() };
+        let name = ConnectionName { node: record.node_id.into(), id: record.connection_id.into() };
         let parts = [name.node.as_bytes(), &[0], name.id.as_bytes(), &[0]];
         let hash = parts.into_iter().fold(FNV_OFFSET, fnv);
         let fresh = opening.reopened.is_some();
@@ -244,11 +243,9 @@ impl Conversation {
         let (mark, first_ns, last_ns) = (request.mark, request.first_ns, request.last_ns);
         let head = request.head;
         let bytes = request.finish(desk.books);
-        let (bytes, head) = match (mended, head) {
-            (Some((bytes, head)), _) => (bytes, head),
-            (None, Some(head)) => (bytes, head),
-            (None, None) => return,
-        };
+        let (bytes, head) = mended.unwrap_or_else(|| {
+            (bytes, head.expect("invariant: the framing ends no request before its head"))
+        });
         let index = self.index;
         self.index += 1;
         let mut id = None;
@@ -400,11 +397,14 @@ impl Conversation {
     /// The conversation is over.
     pub(super) fn end(&mut self, desk: &mut Desk<'_>, at_ns: i64, why: Unanswered) {
         self.undeliver(desk);
-        self.drop_request(desk, match why {
-            Unanswered::Expired => "nothing more of it came within the connection timeout",
-            Unanswered::EndOfRecords => "the records end before its end",
-            _ => "the connection ended before its end",
-        });
+        self.drop_request(
+            desk,
+            match why {
+                Unanswered::Expired => "nothing more of it came within the connection timeout",
+                Unanswered::EndOfRecords => "the records end before its end",
+                _ => "the connection ended before its end",
+            },
+        );
         if why == Unanswered::ConnectionEnded {
             self.close_response(desk);
         }
@@ -422,7 +422,7 @@ impl Conversation {
     }
 
     /// Somebody else reads it now.
-    pub(super) fn forget(&mut self, desk: &mut Desk<'_>) {
+    pub(super) fn forget(&mut self, desk: &mut Desk<'_>, at_ns: i64) {
         if let Some(open) = &mut self.open {
             if open.request.is_kept() {
                 desk.pins.release(open.request.mark);
@@ -434,7 +434,7 @@ impl Conversation {
         self.lose(desk, Unanswered::Gap);
         self.rest(desk.books);
         if self.spoke {
-            desk.out.push(Event::ConnectionEnded { connection: self.id, at_ns: 0 });
+            desk.out.push(Event::ConnectionEnded { connection: self.id, at_ns });
         }
     }
 
@@ -454,8 +454,7 @@ impl Conversation {
     /// The request that is arriving will never be whole.
     fn drop_request(&mut self, desk: &mut Desk<'_>, reason: &str) {
         let Some(open) = self.open.as_mut().filter(|open| open.request.begun()) else { return };
-        let (blank, state, mark) =
-            (open.request.is_blank(), open.request.state, open.request.mark);
+        let (blank, state, mark) = (open.request.is_blank(), open.request.state, open.request.mark);
         let kept = open.request.is_kept();
         let bytes = open.request.reset(desk.books);
         if kept {
@@ -535,7 +534,9 @@ impl Conversation {
         }
         // A note stands in the record of what tapline answered in place of the source, or before it.
         for event in desk.out[desk.first_event..].iter_mut().rev() {
-            let (Event::Answer { id, .. } | Event::Unanswered { id, .. }) = *event else { continue };
+            let (Event::Answer { id, .. } | Event::Unanswered { id, .. }) = *event else {
+                continue;
+            };
             if left == 0 {
                 break;
             }

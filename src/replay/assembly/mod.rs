@@ -25,7 +25,7 @@ mod tests;
 mod window;
 
 use conversation::{Conversation, Opening};
-use desk::{Books, Desk};
+use desk::Books;
 pub use report::{Counters, Event, KeepAnswers, Limits, Trouble, TroubleKind};
 use table::Table;
 
@@ -80,7 +80,7 @@ impl Assembly {
         }
         self.table.advance(record.newest_ns);
         if record.number == 1 {
-            self.table.newest_incarnation(group);
+            self.table.accepts_connections(group, record.node_id);
         }
         let mut at = match slot {
             Some(at) => {
@@ -108,6 +108,7 @@ impl Assembly {
             // Reads behind a close are of a new connection that has the name of the old one.
             at = self.open(group, record, Some(index));
             desk = self.books.desk(mark, record, pins, out);
+            desk.undelivered = 0;
         }
     }
 
@@ -121,8 +122,9 @@ impl Assembly {
     /// The lane is somebody else's now, who will read its unfinished requests again: its conversations are forgotten.
     pub fn drop_lane(&mut self, lane: u32, pins: &mut Pins, out: &mut Vec<Event>) {
         for at in self.table.slots_of_lane(lane) {
+            let at_ns = self.table.newest_ns_of(at);
             let mut conversation = self.table.remove(at);
-            conversation.forget(&mut self.books.bare_desk(pins, out));
+            conversation.forget(&mut self.books.bare_desk(pins, out), at_ns);
         }
         self.table.drop_lane(lane);
     }

@@ -21,6 +21,9 @@ pub(super) struct Table {
     of_node: HashMap<Box<str>, Vec<u32>>,
     /// Before this captured time nothing expires.
     check_ns: i64,
+    /// The group that a search for what has expired goes on with, and what is due next of those before it.
+    searched: usize,
+    due_ns: i64,
     now_ns: Option<i64>,
     timeout_ns: i64,
     window: usize,
@@ -40,7 +43,9 @@ struct Group {
     oldest: u32,
     newest: u32,
     touched_ns: i64,
-    /// Another run of the node accepts connections now.
+    /// The last run of the node in the lane that was seen to accept a connection.
+    leads: bool,
+    /// Another run leads.
     superseded: bool,
     workers: Vec<(u32, Window)>,
 }
@@ -54,6 +59,8 @@ impl Table {
             groups: Vec::new(),
             of_node: HashMap::new(),
             check_ns: i64::MIN,
+            searched: 0,
+            due_ns: i64::MAX,
             now_ns: None,
             timeout_ns,
             window,
@@ -100,6 +107,7 @@ impl Table {
             oldest: NONE,
             newest: NONE,
             touched_ns: self.now_ns(),
+            leads: false,
             superseded: false,
             workers: Vec::new(),
         };
@@ -133,26 +141,22 @@ impl Table {
         !workers[at].1.insert(origin.sequence, window)
     }
 
-    /// A run of a node accepts connections: the others in the lane are over, or about to be.
-    pub(super) fn newest_incarnation(&mut self, at: u32) {
+    /// A run of a node accepts connections: the others in the lane are over, or about to be. (Incarnations are random:
+    /// their order is that of their first connections.)
+    pub(super) fn accepts_connections(&mut self, at: u32, node: &str) {
         let group = self.group_at(at);
-        if group.incarnation.is_none() || (!group.superseded && group.newest != NONE) {
+        if group.leads || group.incarnation.is_none() {
             return;
         }
         let lane = group.lane;
-        let mut superseded = false;
-        for others in self.of_node.values().filter(|groups| groups.contains(&at)) {
-            for other in others {
-                let Some(group) = self.groups[*other as usize].as_mut() else { continue };
-                if group.lane == lane && group.incarnation.is_some() {
-                    superseded |= *other != at && !group.superseded;
-                    group.superseded = *other != at;
-                }
+        for other in self.of_node.get(node).map_or(&[][..], Vec::as_slice) {
+            let Some(group) = self.groups[*other as usize].as_mut() else { continue };
+            if group.lane == lane && group.incarnation.is_some() {
+                group.leads = *other == at;
+                group.superseded = !group.leads;
             }
         }
-        if superseded {
-            self.check_ns = i64::MIN;
-        }
+        self.check_ns = i64::MIN;
     }
 
     /// The captured time goes on, never back.
@@ -173,25 +177,25 @@ impl Table {
         if now < self.check_ns {
             return None;
         }
-        let mut next = i64::MAX;
-        for at in 0..self.groups.len() {
-            let Some(group) = &self.groups[at] else { continue };
-            let timeout = self.timeout_of(group);
-            if group.oldest == NONE {
-                let idle = now.saturating_sub(group.touched_ns) > self.timeout_ns;
-                if idle && (group.superseded || group.incarnation.is_none()) {
-                    self.remove_group(at as u32);
+        while let Some(group) = self.groups.get(self.searched) {
+            if let Some(group) = group {
+                if group.oldest != NONE {
+                    let touched = self.slot(group.oldest).touched_ns;
+                    let due = touched.saturating_add(self.timeout_of(group));
+                    if due < now {
+                        return Some(group.oldest);
+                    }
+                    self.due_ns = self.due_ns.min(due);
+                } else if !group.leads && now.saturating_sub(group.touched_ns) > self.timeout_ns {
+                    self.remove_group(self.searched as u32);
                 }
-                continue;
             }
-            let due = self.slot(group.oldest).touched_ns.saturating_add(timeout);
-            if due < now {
-                return Some(group.oldest);
-            }
-            next = next.min(due);
+            self.searched += 1;
         }
+        self.searched = 0;
         // Not at every record that moves the time on by a little.
-        self.check_ns = next.max(now.saturating_add(self.timeout_ns / CHECKS_PER_TIMEOUT));
+        let soonest = now.saturating_add(self.timeout_ns / CHECKS_PER_TIMEOUT);
+        self.check_ns = std::mem::replace(&mut self.due_ns, i64::MAX).max(soonest);
         None
     }
 
@@ -363,6 +367,10 @@ impl<'a> Borrow<dyn Named + 'a> for Key {
         self
     }
 }
+
+/// What an idle conversation takes beside its name, without what the map and the list have to spare.
+#[cfg(test)]
+pub(super) const SLOT_BYTES: usize = size_of::<Option<Slot>>() + size_of::<(Key, u32)>() + 1;
 
 /// No slot.
 const NONE: u32 = u32::MAX;
