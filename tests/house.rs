@@ -30,7 +30,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("target", &[]),
     ("feed", &["config", "log", "observe"]),
     ("outcome", &["sys"]),
-    ("replay", &["es", "http"]),
+    ("replay", &["es", "http", "proto"]),
     ("inspect", &["capture", "config", "feed", "http", "log", "observe", "proto"]),
     ("service", &["capture", "config", "log", "net", "observe", "proxy", "ring", "sink", "sys"]),
     ("cli", &["capture", "config", "http", "inspect", "log", "net", "observe", "service", "sys"]),
