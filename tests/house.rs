@@ -25,7 +25,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sink", &["capture", "log", "sys"]),
     ("proxy", &["capture", "config", "http", "observe", "ring", "sink", "sys"]),
     ("es", &[]),
-    ("rewrite", &[]),
+    ("rewrite", &["http"]),
     ("target", &[]),
     ("feed", &[]),
     ("outcome", &[]),
