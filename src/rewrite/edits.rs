@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::settings::{Auth, Host, Settings, is_field_name, is_field_value, is_framing};
+use super::sigv4;
 use crate::http::{RequestHead, Version};
 
 /// The header edits of a run.
@@ -81,6 +82,15 @@ impl Edits {
         Ok(edits)
     }
 
+    /// Takes out what an older signature left.
+    pub(super) fn for_signature() -> Self {
+        let mut edits = Self { rules: Vec::new(), room: 0 };
+        for name in sigv4::FIELDS {
+            edits.push(name, Change::Remove, Add::Never);
+        }
+        edits
+    }
+
     /// There is nothing to do for any request.
     pub(super) fn is_empty(&self) -> bool {
         self.rules.is_empty()
@@ -150,6 +160,17 @@ impl Edits {
         }
         let value = match auth {
             Auth::Keep => return Ok(()),
+            Auth::SigV4 { .. } => {
+                for name in sigv4::FIELDS {
+                    if name != "authorization" && self.find(name.as_bytes()).is_some() {
+                        return Err(format!(
+                            "--set-header {name}: it is of the signature; take it out"
+                        ));
+                    }
+                }
+                self.rules.extend(Self::for_signature().rules);
+                return Ok(());
+            }
             Auth::Remove => {
                 self.push("authorization", Change::Remove, Add::Never);
                 return Ok(());

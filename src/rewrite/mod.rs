@@ -11,10 +11,16 @@
 //! ```
 
 mod edits;
+mod message;
+mod object;
+mod payload;
+mod program;
 mod rewriter;
 mod settings;
+mod sigv4;
 #[cfg(test)]
 mod tests;
 
 pub use rewriter::{Changed, Instead, Rewriter, Rewritten};
-pub use settings::{Auth, Host, OnError, Settings};
+pub use settings::{Auth, Host, OnError, Settings, Transform};
+pub use sigv4::Credentials;

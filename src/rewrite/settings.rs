@@ -17,8 +17,24 @@ pub struct Settings {
     pub user_agent: Option<String>,
     /// What becomes of the `Authorization` field.
     pub auth: Auth,
+    /// Run in order, each on what the one before gave.
+    pub transforms: Vec<Transform>,
+    /// A jq expression over the captured request; the request is sent where it is true.
+    pub filter: Option<String>,
     /// What a program's failure does to its request.
     pub on_error: OnError,
+}
+
+/// What makes another request of one.
+#[derive(Clone, Debug)]
+pub enum Transform {
+    /// A jq program over the request object.
+    Jq {
+        /// What it is called in messages, such as its file's name.
+        name: String,
+        /// The program.
+        source: String,
+    },
 }
 
 /// What becomes of the `Host` field.
@@ -49,6 +65,13 @@ pub enum Auth {
         /// The password.
         password: String,
     },
+    /// Requests are signed for one of Amazon's services.
+    SigV4 {
+        /// The service's name in signatures: `es`, or `aoss` for the serverless one.
+        service: String,
+        /// The region, such as `us-east-1`.
+        region: String,
+    },
 }
 
 impl fmt::Debug for Auth {
@@ -58,6 +81,7 @@ impl fmt::Debug for Auth {
             Self::Remove => f.write_str("Remove"),
             Self::Header(_) => f.write_str("Header(hidden)"),
             Self::Basic { user, .. } => write!(f, "Basic {{ user: {user:?}, password: hidden }}"),
+            Self::SigV4 { service, region } => write!(f, "SigV4 {{ {service}, {region} }}"),
         }
     }
 }

@@ -237,7 +237,7 @@ proptest! {
         let settings = set(&[(&name, &value)]);
         if let Ok(mut rewriter) = Rewriter::new(&settings) {
             let message = b"GET / HTTP/1.1\r\nContent-Length: 2\r\n\r\nab";
-            if let Rewritten::Changed(changed) = rewriter.apply(message, &framed(message)) {
+            if let Rewritten::Changed(changed) = rewriter.apply(message, &framed(message), 0, None) {
                 let lines = changed.bytes.windows(2).filter(|pair| pair == b"\r\n").count();
                 prop_assert_eq!(lines, 4);
                 prop_assert!(try_framed(&changed.bytes).is_ok());

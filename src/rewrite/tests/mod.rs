@@ -1,6 +1,8 @@
 //! The room's promises, from the outside.
 
 mod headers;
+mod programs;
+mod signatures;
 
 use super::{Rewriter, Rewritten, Settings};
 use crate::http::{Limits, RequestFraming, RequestHead, RequestPart};
@@ -36,7 +38,7 @@ pub(super) fn try_framed(message: &[u8]) -> Result<RequestHead, String> {
 
 pub(super) fn rewrite(settings: &Settings, message: &[u8]) -> Rewritten {
     let mut rewriter = Rewriter::new(settings).expect("the settings are fine");
-    rewriter.apply(message, &framed(message))
+    rewriter.apply(message, &framed(message), 0, None)
 }
 
 /// The message as it goes out, changed or not.
