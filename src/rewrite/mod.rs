@@ -20,7 +20,9 @@ mod settings;
 mod sigv4;
 #[cfg(test)]
 mod tests;
+mod type_mapping;
 
 pub use rewriter::{Changed, Instead, Rewriter, Rewritten};
 pub use settings::{Auth, Host, OnError, Settings, Transform};
 pub use sigv4::Credentials;
+pub use type_mapping::{TypeMapping, TypeTarget};

@@ -157,7 +157,7 @@ fn by_line(content: &[u8]) -> (Vec<(Val, Range<usize>)>, usize) {
 }
 
 /// No deeper than a stack bears: the parser goes down a level for each.
-fn depth_fits(content: &[u8]) -> bool {
+pub(super) fn depth_fits(content: &[u8]) -> bool {
     let mut depth = 0_u32;
     let mut in_string = false;
     let mut at = 0;

@@ -69,7 +69,10 @@ impl Program {
             Some(Ok(value)) => Ok(Some(value)),
             Some(Err(exception)) => {
                 let why = match exception.get_err() {
-                    Ok(error) => shortened(&error.to_string()),
+                    Ok(error) => match error.into_val() {
+                        Val::TStr(text) => shortened(&String::from_utf8_lossy(&text)),
+                        other => shortened(&other.to_string()),
+                    },
                     Err(_) => "it broke off".to_owned(),
                 };
                 Err(format!("{}: {why}", self.name))
@@ -147,7 +150,12 @@ fn load_error(name: &str, source: &str, errors: load::Errors<&str, ()>) -> Strin
             load::Error::Lex(places) => {
                 for (expected, at) in places {
                     let place = place(source, at);
-                    let _ = write!(text, "; {place}: {expected:?} expected");
+                    let _ = match expected {
+                        load::lex::Expect::Delim(open) => {
+                            write!(text, "; {place}: end of {open:?} expected")
+                        }
+                        other => write!(text, "; {place}: {other:?} expected"),
+                    };
                 }
             }
             load::Error::Parse(places) => {
@@ -304,7 +312,7 @@ mod tests {
         for (source, expected) in [
             (".a |\n nope", "line 2 column 2: there is no filter \"nope\""),
             (".a | if", "line 1"),
-            ("{", "line 1 column 1"),
+            ("{", "line 1 column 2: end of \"{\" expected"),
             ("$x", "there is no variable"),
         ] {
             let why = Program::new("t.jq", source).err().expect(source);

@@ -10,6 +10,7 @@ use super::object::{self, Outcome};
 use super::program::Program;
 use super::settings::{Auth, OnError, Settings, Transform};
 use super::sigv4::{Credentials, Signer};
+use super::type_mapping::TypeMapping;
 use crate::http::{Method, RequestHead};
 
 /// Rewrites the requests of a run, one after another.
@@ -63,6 +64,7 @@ pub enum Instead {
 
 enum Step {
     Program(Program),
+    TypeMapping(TypeMapping),
 }
 
 impl Rewriter {
@@ -71,6 +73,9 @@ impl Rewriter {
         let filter = settings.filter.as_deref();
         let step = |transform: &Transform| match transform {
             Transform::Jq { name, source } => Program::new(name, source).map(Step::Program),
+            Transform::TypeMapping(mapping) => {
+                mapping.check().map(|()| Step::TypeMapping(mapping.clone()))
+            }
         };
         let signer = match &settings.auth {
             Auth::SigV4 { service, region } => Some(Signer::new(service, region)?),
@@ -199,6 +204,7 @@ impl Rewriter {
             };
             let outcome = match step {
                 Step::Program(program) => object::transform(program, &message)?,
+                Step::TypeMapping(mapping) => mapping.sanitized(&message)?,
             };
             match outcome {
                 Outcome::Unchanged => {}

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use super::type_mapping::TypeMapping;
+
 /// All that can be changed in a request. The default changes nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -35,6 +37,8 @@ pub enum Transform {
         /// The program.
         source: String,
     },
+    /// The built-in one that takes mapping types out (`type-mapping`).
+    TypeMapping(TypeMapping),
 }
 
 /// What becomes of the `Host` field.

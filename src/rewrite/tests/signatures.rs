@@ -26,13 +26,15 @@ fn signed_at(now: i64, settings: &Settings, credentials: &Credentials, message: 
 }
 
 fn field<'a>(message: &'a str, name: &str) -> Vec<&'a str> {
-    let of = |line: &'a str| line.split_once(": ").filter(|(found, _)| found.eq_ignore_ascii_case(name));
+    let of =
+        |line: &'a str| line.split_once(": ").filter(|(found, _)| found.eq_ignore_ascii_case(name));
     message.lines().filter_map(of).map(|(_, value)| value).collect()
 }
 
 #[test]
 fn the_epoch_signs_as_the_reference_does() {
-    let out = signed_at(0, &settings("es"), &credentials(), "GET / HTTP/1.1\r\nHost: source\r\n\r\n");
+    let out =
+        signed_at(0, &settings("es"), &credentials(), "GET / HTTP/1.1\r\nHost: source\r\n\r\n");
     let authorization = field(&out, "authorization");
     let scope = "Credential=AKIAIOSFODNN7EXAMPLE/19700101/us-east-1/es/aws4_request";
     assert!(authorization.len() == 1 && authorization[0].contains(scope), "{out}");
@@ -40,7 +42,8 @@ fn the_epoch_signs_as_the_reference_does() {
     assert_eq!(field(&out, "x-amz-date"), ["19700101T000000Z"]);
     assert!(field(&out, "x-amz-content-sha256").is_empty(), "{out}");
 
-    let later = signed_at(3600, &settings("es"), &credentials(), "GET / HTTP/1.1\r\nHost: source\r\n\r\n");
+    let later =
+        signed_at(3600, &settings("es"), &credentials(), "GET / HTTP/1.1\r\nHost: source\r\n\r\n");
     assert_eq!(field(&later, "x-amz-date"), ["19700101T010000Z"]);
     assert_ne!(field(&out, "authorization"), field(&later, "authorization"));
 }
@@ -54,11 +57,16 @@ fn a_body_is_part_of_the_signature() {
     let hash = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
     assert_eq!(field(&one, "x-amz-content-sha256"), [hash]);
     let authorization = field(&one, "authorization")[0];
-    assert!(authorization.contains("SignedHeaders=content-type;host;x-amz-content-sha256;x-amz-date"));
+    assert!(
+        authorization.contains("SignedHeaders=content-type;host;x-amz-content-sha256;x-amz-date")
+    );
     let other = signed_at(0, &settings("es"), &credentials(), chunked);
     assert_eq!(field(&other, "authorization"), field(&one, "authorization"));
     assert_eq!(field(&other, "content-length"), ["2"]);
-    assert!(other.ends_with("\r\n\r\n{}") && field(&other, "transfer-encoding").is_empty(), "{other}");
+    assert!(
+        other.ends_with("\r\n\r\n{}") && field(&other, "transfer-encoding").is_empty(),
+        "{other}"
+    );
 }
 
 #[test]
@@ -93,7 +101,10 @@ fn nothing_goes_out_without_credentials_that_hold() {
     assert_eq!(rewriter.apply(message, &framed(message), 0, None), Rewritten::Unsigned);
     let over = Credentials { expires_unix_s: Some(10), ..credentials() };
     assert_eq!(rewriter.apply(message, &framed(message), 10, Some(&over)), Rewritten::Unsigned);
-    assert!(matches!(rewriter.apply(message, &framed(message), 9, Some(&over)), Rewritten::Changed(_)));
+    assert!(matches!(
+        rewriter.apply(message, &framed(message), 9, Some(&over)),
+        Rewritten::Changed(_)
+    ));
     let debug = format!("{over:?}");
     assert!(!debug.contains("wJalr"), "{debug}");
     let bad = Auth::SigV4 { service: "es us".to_owned(), region: "x".to_owned() };
@@ -115,8 +126,20 @@ fn known_answers() {
     let document = "POST /i/_doc/a%2Fb?refresh=true&a=b%20c HTTP/1.1\r\nHost: s\r\n\
                     Content-Type: application/x-ndjson\r\nContent-Length: 8\r\n\r\n{\"a\":1}\n";
     let cases = [
-        (&suite, &key, 1_440_938_160, get, "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"),
-        (&settings("es"), &credentials(), 0, get, "aa292de3820cb7f1768afe7d3e8f88a3c430edcec0dc1dabbe90dd7f8ad40b08"),
+        (
+            &suite,
+            &key,
+            1_440_938_160,
+            get,
+            "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31",
+        ),
+        (
+            &settings("es"),
+            &credentials(),
+            0,
+            get,
+            "aa292de3820cb7f1768afe7d3e8f88a3c430edcec0dc1dabbe90dd7f8ad40b08",
+        ),
         (
             &settings("es"),
             &credentials(),
@@ -128,6 +151,10 @@ fn known_answers() {
     for (settings, credentials, now, message, expected) in cases {
         let out = signed_at(now, settings, credentials, message);
         let authorization = field(&out, "authorization")[0];
-        assert_eq!(authorization.rsplit_once("Signature=").map(|(_, signature)| signature), Some(expected), "{out}");
+        assert_eq!(
+            authorization.rsplit_once("Signature=").map(|(_, signature)| signature),
+            Some(expected),
+            "{out}"
+        );
     }
 }
