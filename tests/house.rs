@@ -26,7 +26,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sink", &["capture", "log", "sys"]),
     ("proxy", &["capture", "config", "http", "observe", "ring", "sink", "sys"]),
     ("es", &["http"]),
-    ("rewrite", &[]),
+    ("rewrite", &["es", "http"]),
     ("target", &[]),
     ("feed", &["config", "log", "observe"]),
     ("outcome", &["sys"]),
