@@ -26,7 +26,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("proxy", &["capture", "config", "http", "observe", "ring", "sink", "sys"]),
     ("es", &[]),
     ("rewrite", &[]),
-    ("target", &[]),
+    ("target", &["http", "ring", "sys"]),
     ("feed", &[]),
     ("outcome", &[]),
     ("replay", &["http"]),
