@@ -1,0 +1,444 @@
+//! In which order the operations on one document go.
+//!
+//! Each document that something unfinished touches has a queue in the order of admission. Whose turn it is, is decided
+//! at its head: the oldest operation, unless the source's numbers say that one which overlapped it came before. That
+//! makes one line of all operations on a document whatever the numbers are, so no two of them wait for each other.
+//! Owns the queues only: what else a request waits for is the schedule's.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use super::footprint::{Document, Fact};
+use super::locks::Slot;
+
+/// An operation, by its place in memory.
+pub(super) type OpSlot = u32;
+
+const NONE: u32 = u32::MAX;
+/// Not answered yet.
+const NEVER: u64 = u64::MAX;
+
+/// All queues.
+#[derive(Debug, Default)]
+pub(super) struct Documents {
+    ops: Vec<Op>,
+    free: Vec<OpSlot>,
+    queues: HashMap<Document, Queue, Mixed>,
+}
+
+/// One request's operation on one document.
+#[derive(Debug, Clone)]
+pub(super) struct Op {
+    /// Whose it is.
+    pub(super) request: Slot,
+    /// Number of the item in the request.
+    pub(super) item: u32,
+    /// The document.
+    pub(super) document: Document,
+    /// It is its turn.
+    pub(super) granted: bool,
+    /// It is on its way to the target.
+    pub(super) sent: bool,
+    /// Another request's operation on the document was under way at the source at the same time.
+    pub(super) overlapped: bool,
+    pub(super) read: bool,
+    /// The source turned it down.
+    pub(super) refused: bool,
+    /// The request has another operation on the document.
+    twin: bool,
+    admitted: u64,
+    answered: u64,
+    generation: u32,
+    /// Where the source's numbers put it; doubled, so that what saw a number comes after what made it.
+    seq_no: Option<u64>,
+    version: Option<u64>,
+    previous: OpSlot,
+    next: OpSlot,
+}
+
+#[derive(Debug)]
+struct Queue {
+    first: OpSlot,
+    last: OpSlot,
+    unanswered: u32,
+    granted: u32,
+    /// The request that writes; none when reads have their turn.
+    writer: Slot,
+    /// It has several operations on the document.
+    twin: bool,
+}
+
+/// What a look at a queue's head has changed.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    /// Operations whose turn it is now.
+    pub(super) granted: Vec<OpSlot>,
+    /// Requests that a later one goes before.
+    pub(super) overtaken: Vec<Slot>,
+}
+
+/// What told an operation's place among those that overlapped it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    SeqNo,
+    Version,
+    Nothing,
+}
+
+/// When an operation was admitted and in which life of its index.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Since {
+    pub(super) admitted: u64,
+    pub(super) generation: u32,
+}
+
+impl Documents {
+    /// Queues an operation of a request that is not answered yet.
+    pub(super) fn push(
+        &mut self,
+        request: Slot,
+        item: u32,
+        document: Document,
+        read: bool,
+        since: Since,
+    ) -> OpSlot {
+        let op = Op {
+            request,
+            item,
+            document,
+            granted: false,
+            sent: false,
+            overlapped: false,
+            read,
+            refused: false,
+            twin: false,
+            admitted: since.admitted,
+            answered: NEVER,
+            generation: since.generation,
+            seq_no: None,
+            version: None,
+            previous: NONE,
+            next: NONE,
+        };
+        let slot = if let Some(slot) = self.free.pop() {
+            self.ops[slot as usize] = op;
+            slot
+        } else {
+            self.ops.push(op);
+            self.ops.len() as u32 - 1
+        };
+        let queue = self.queues.entry(document).or_insert(Queue::EMPTY);
+        if queue.last == NONE {
+            queue.first = slot;
+        } else {
+            let before = &mut self.ops[queue.last as usize];
+            before.next = slot;
+            let twin = before.request == request;
+            before.twin |= twin;
+            let overlapped = if twin { before.overlapped } else { queue.unanswered > 0 };
+            let op = &mut self.ops[slot as usize];
+            (op.previous, op.twin, op.overlapped) = (queue.last, twin, overlapped);
+        }
+        queue.last = slot;
+        queue.unanswered += 1;
+        slot
+    }
+
+    pub(super) fn op(&self, slot: OpSlot) -> &Op {
+        &self.ops[slot as usize]
+    }
+
+    pub(super) fn sent(&mut self, slot: OpSlot) {
+        self.ops[slot as usize].sent = true;
+    }
+
+    /// Did another request's operation overlap it? To be asked when its answer is read: all that did have come.
+    pub(super) fn overlaps(&mut self, slot: OpSlot) -> bool {
+        let op = &self.ops[slot as usize];
+        if op.overlapped {
+            return true;
+        }
+        let last = self.queues.get(&op.document).map_or(NONE, |queue| queue.last);
+        let overlapped = last != NONE && self.ops[last as usize].request != op.request;
+        self.ops[slot as usize].overlapped = overlapped;
+        overlapped
+    }
+
+    /// The answer is read, and tells this.
+    pub(super) fn answered(&mut self, slot: OpSlot, at: u64, fact: Option<&Fact>) {
+        let op = &mut self.ops[slot as usize];
+        op.answered = at;
+        if let Some(fact) = fact {
+            op.refused = !op.read && fact.refused();
+            let saw = u64::from(op.read || fact.unchanged);
+            let place = |number: u64| number.saturating_mul(2).saturating_add(saw);
+            op.seq_no = fact.seq_no.map(place);
+            op.version = fact.version.map(place);
+        }
+        if let Some(queue) = self.queues.get_mut(&op.document) {
+            queue.unanswered -= 1;
+        }
+    }
+
+    /// What tells its place.
+    pub(super) fn told(&self, slot: OpSlot) -> Told {
+        let op = &self.ops[slot as usize];
+        match (op.seq_no, op.version) {
+            (Some(_), _) => Told::SeqNo,
+            (None, Some(_)) => Told::Version,
+            (None, None) => Told::Nothing,
+        }
+    }
+
+    /// Gives all those their turn whose turn it is.
+    pub(super) fn settle(&mut self, document: Document, turns: &mut Turns) {
+        while let Some(queue) = self.queues.get(&document) {
+            let mut first = queue.first;
+            while first != NONE && self.ops[first as usize].granted {
+                first = self.ops[first as usize].next;
+            }
+            if first == NONE {
+                return;
+            }
+            let only = queue.first == queue.last;
+            if queue.granted > 0 && queue.writer != NONE && !queue.twin {
+                return;
+            }
+            let Some(next) = self.earliest(first) else { return };
+            let Op { request, read, twin, .. } = self.ops[next as usize];
+            let (granted, writer) = (queue.granted, queue.writer);
+            let free = granted == 0
+                || if read { writer == NONE } else { writer != NONE && writer == request };
+            if !free {
+                // Between two operations of the one that writes now: it cannot go as a whole.
+                if writer != NONE {
+                    turns.overtaken.push(writer);
+                }
+                return;
+            }
+            let mut passed = first;
+            while passed != next {
+                let op = &self.ops[passed as usize];
+                if !op.granted && op.request != request {
+                    turns.overtaken.push(op.request);
+                }
+                passed = op.next;
+            }
+            self.ops[next as usize].granted = true;
+            if let Some(queue) = self.queues.get_mut(&document) {
+                queue.granted += 1;
+                queue.writer = if read { NONE } else { request };
+                queue.twin = twin;
+            }
+            turns.granted.push(next);
+            if only || !(read || twin) {
+                return;
+            }
+        }
+    }
+
+    /// Which goes next if `first` is the oldest. None while an answer could still put another before it.
+    fn earliest(&self, first: OpSlot) -> Option<OpSlot> {
+        let oldest = &self.ops[first as usize];
+        if oldest.answered == NEVER {
+            return None;
+        }
+        let number: fn(&Op) -> Option<u64> = match self.told(first) {
+            Told::Nothing => return Some(first),
+            Told::SeqNo => |op| op.seq_no,
+            Told::Version => |op| op.version,
+        };
+        let (mut earliest, mut lowest) = (first, number(oldest)?);
+        let mut at = oldest.next;
+        while at != NONE {
+            let op = &self.ops[at as usize];
+            // Sent to the source after the oldest was answered, or to another life of the index.
+            if op.admitted > oldest.answered || op.generation != oldest.generation {
+                break;
+            }
+            if op.answered == NEVER {
+                return None;
+            }
+            if let Some(number) = number(op)
+                && number < lowest
+                && !op.granted
+            {
+                (earliest, lowest) = (at, number);
+            }
+            at = op.next;
+        }
+        // One between them that tells nothing, but was answered before the other was sent.
+        let sent = self.ops[earliest as usize].admitted;
+        let mut at = first;
+        while at != earliest {
+            let op = &self.ops[at as usize];
+            if !op.granted && number(op).is_none() && op.answered < sent {
+                return Some(at);
+            }
+            at = op.next;
+        }
+        Some(earliest)
+    }
+
+    /// Takes an operation out. The queue is to be settled then.
+    pub(super) fn remove(&mut self, slot: OpSlot) {
+        self.unlink(slot);
+        self.free.push(slot);
+    }
+
+    fn unlink(&mut self, slot: OpSlot) {
+        let Op { document, previous, next, granted, answered, .. } = self.ops[slot as usize];
+        let Some(queue) = self.queues.get_mut(&document) else { return };
+        if queue.first == slot && queue.last == slot {
+            self.queues.remove(&document);
+            return;
+        }
+        if previous == NONE {
+            queue.first = next;
+        } else {
+            self.ops[previous as usize].next = next;
+        }
+        if next == NONE {
+            queue.last = previous;
+        } else {
+            self.ops[next as usize].previous = previous;
+        }
+        queue.unanswered -= u32::from(answered == NEVER);
+        queue.granted -= u32::from(granted);
+        if queue.granted == 0 {
+            queue.writer = NONE;
+        }
+    }
+
+    /// Moves an operation to another document's queue, to the place it would have had there. Those that had their turn
+    /// there and are not under way (`under_way` knows) are given back: they must wait for it anew. True when it had
+    /// its own turn and lost it.
+    pub(super) fn rename(
+        &mut self,
+        slot: OpSlot,
+        index: u64,
+        under_way: impl Fn(Slot) -> bool,
+        revoked: &mut Vec<OpSlot>,
+    ) -> bool {
+        self.unlink(slot);
+        let op = &mut self.ops[slot as usize];
+        let had_turn = std::mem::take(&mut op.granted);
+        (op.document.index, op.overlapped) = (index, true);
+        let (document, admitted, request) = (op.document, op.admitted, op.request);
+        let unanswered = op.answered == NEVER;
+        let queue = self.queues.entry(document).or_insert(Queue::EMPTY);
+        queue.unanswered += u32::from(unanswered);
+        let mut at = queue.first;
+        while at != NONE {
+            let op = &mut self.ops[at as usize];
+            if op.granted && !under_way(op.request) {
+                op.granted = false;
+                queue.granted -= 1;
+                revoked.push(at);
+            }
+            op.overlapped = true;
+            at = op.next;
+        }
+        if queue.granted == 0 {
+            queue.writer = NONE;
+        }
+        let mut before = queue.last;
+        while before != NONE && self.ops[before as usize].admitted > admitted {
+            before = self.ops[before as usize].previous;
+        }
+        let next = if before == NONE { queue.first } else { self.ops[before as usize].next };
+        if before == NONE {
+            queue.first = slot;
+        } else {
+            let op = &mut self.ops[before as usize];
+            op.next = slot;
+            let twin = op.request == request;
+            op.twin |= twin;
+            self.ops[slot as usize].twin |= twin;
+        }
+        if next == NONE {
+            queue.last = slot;
+        } else {
+            self.ops[next as usize].previous = slot;
+        }
+        let op = &mut self.ops[slot as usize];
+        (op.previous, op.next) = (before, next);
+        had_turn
+    }
+
+    /// The operations on a document that the source turned down.
+    pub(super) fn refused(&self, document: Document) -> Vec<OpSlot> {
+        let mut refused = Vec::new();
+        let mut at = self.queues.get(&document).map_or(NONE, |queue| queue.first);
+        while at != NONE {
+            if self.ops[at as usize].refused {
+                refused.push(at);
+            }
+            at = self.ops[at as usize].next;
+        }
+        refused
+    }
+
+    /// The requests whose turn it is at a document.
+    pub(super) fn holders(&self, document: Document, each: &mut impl FnMut(Slot)) {
+        let Some(queue) = self.queues.get(&document) else { return };
+        let (mut at, mut left) = (queue.first, queue.granted);
+        while at != NONE && left > 0 {
+            let op = &self.ops[at as usize];
+            if op.granted {
+                each(op.request);
+                left -= 1;
+            }
+            at = op.next;
+        }
+    }
+
+    /// The first request of another that stands in a document's queue.
+    pub(super) fn first_other(&self, slot: OpSlot) -> Option<Slot> {
+        let mine = &self.ops[slot as usize];
+        let mut at = self.queues.get(&mine.document)?.first;
+        while at != NONE {
+            let op = &self.ops[at as usize];
+            if op.request != mine.request {
+                return Some(op.request);
+            }
+            at = op.next;
+        }
+        None
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.queues.is_empty() && self.free.len() == self.ops.len()
+    }
+}
+
+impl Queue {
+    const EMPTY: Self =
+        Self { first: NONE, last: NONE, unanswered: 0, granted: 0, writer: NONE, twin: false };
+}
+
+/// For maps whose keys are hashes already.
+pub(super) type Mixed = BuildHasherDefault<Mixer>;
+
+/// Folds 64-bit words that are hashes already, or numbers, into one.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Mixer(u64);
+
+impl Hasher for Mixer {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        // The golden ratio in 64 bits: an odd number without a pattern. Both halves of the product are used.
+        let product = u128::from(self.0.rotate_left(23) ^ word) * 0x9e37_79b9_7f4a_7c15;
+        self.0 = (product >> 64) as u64 ^ product as u64;
+    }
+}
