@@ -24,6 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config", &["http", "net", "sys"]),
     ("sink", &["capture", "log", "sys"]),
     ("proxy", &["capture", "config", "http", "observe", "ring", "sink", "sys"]),
+    ("demo", &[]),
     ("es", &[]),
     ("rewrite", &[]),
     ("target", &[]),
