@@ -5,7 +5,7 @@
 
 mod conversation;
 mod player;
-mod vectors;
+pub(crate) mod vectors;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;

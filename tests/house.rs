@@ -32,6 +32,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("outcome", &["sys"]),
     ("replay", &["es", "http", "proto"]),
     ("inspect", &["capture", "config", "feed", "http", "log", "observe", "proto"]),
+    ("demo", &[]),
     ("service", &["capture", "config", "log", "net", "observe", "proxy", "ring", "sink", "sys"]),
     ("cli", &["capture", "config", "http", "inspect", "log", "net", "observe", "service", "sys"]),
 ];

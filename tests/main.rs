@@ -16,6 +16,8 @@ mod house;
 mod kill9;
 mod real_clients;
 mod refused;
+mod replay;
+mod replay_clusters;
 mod rig;
 mod shutdown;
 mod startup;

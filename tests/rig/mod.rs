@@ -5,6 +5,7 @@
 //! that is for the test modules beside it.
 
 pub(crate) mod client;
+pub(crate) mod cluster;
 pub(crate) mod digest;
 pub(crate) mod elasticsearch;
 pub(crate) mod ground;
@@ -13,13 +14,18 @@ pub(crate) mod kafka;
 pub(crate) mod load;
 pub(crate) mod marker;
 pub(crate) mod message;
+pub(crate) mod mixed;
 pub(crate) mod nginx;
+pub(crate) mod opensearch;
 pub(crate) mod origin;
 pub(crate) mod port;
 pub(crate) mod process;
 pub(crate) mod python;
+pub(crate) mod recording;
 pub(crate) mod records;
 pub(crate) mod relay;
+pub(crate) mod replayer;
+pub(crate) mod scripted;
 pub(crate) mod services;
 pub(crate) mod tape;
 pub(crate) mod tapline;

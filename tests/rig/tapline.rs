@@ -191,7 +191,8 @@ pub(crate) fn run(arguments: &[&str]) -> Outcome {
     Outcome { code, stdout: read(&stdout), stderr: read(&stderr) }
 }
 
-fn program() -> Command {
+/// The program, without the settings that a developer may have in the environment.
+pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tapline"));
     // What a developer has set for a tapline of theirs is not meant for this one.
     for (name, _) in std::env::vars_os() {
