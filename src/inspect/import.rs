@@ -62,13 +62,12 @@ fn each(
             continue;
         }
         let Line { key, payload, .. } = line;
-        match key.filter(|key| !key.is_empty()) {
-            Some(key) => add(Some(key), payload)?,
-            None => {
-                let stream = TrafficStream::decode(payload).unwrap_or_default();
-                let id = Some(stream.connection_id).filter(|id| !id.is_empty());
-                add(id.as_deref().map(str::as_bytes), payload)?;
-            }
+        if let Some(key) = key.filter(|key| !key.is_empty()) {
+            add(Some(key), payload)?;
+        } else {
+            let stream = TrafficStream::decode(payload).unwrap_or_default();
+            let id = Some(stream.connection_id).filter(|id| !id.is_empty());
+            add(id.as_deref().map(str::as_bytes), payload)?;
         }
         records += 1;
     }

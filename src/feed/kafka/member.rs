@@ -14,6 +14,7 @@ use rdkafka::{
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
     error::{KafkaError, RDKafkaErrorCode},
+    topic_partition_list::TopicPartitionListElem,
     types::RDKafkaRespErr,
 };
 
@@ -80,22 +81,20 @@ impl ConsumerContext for Member {
         kind: RDKafkaRespErr,
         list: &mut TopicPartitionList,
     ) {
-        let partitions: Vec<i32> = list.elements().iter().map(|one| one.partition()).collect();
+        let partitions: Vec<i32> =
+            list.elements().iter().map(TopicPartitionListElem::partition).collect();
         let closing = self.heard().closing;
-        let event = match kind {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
-                if closing {
-                    let _ = consumer.incremental_assign(list);
-                }
-                Event::Assigned(partitions)
+        let event = if kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            if closing {
+                let _ = consumer.incremental_assign(list);
             }
-            _ => {
-                let lost = consumer.assignment_lost();
-                if lost || closing {
-                    let _ = consumer.incremental_unassign(list);
-                }
-                if lost { Event::Lost(partitions) } else { Event::Revoked(partitions) }
+            Event::Assigned(partitions)
+        } else {
+            let lost = consumer.assignment_lost();
+            if lost || closing {
+                let _ = consumer.incremental_unassign(list);
             }
+            if lost { Event::Lost(partitions) } else { Event::Revoked(partitions) }
         };
         tracing::info!(event = "feed.rebalance", what = ?event);
         if !closing {

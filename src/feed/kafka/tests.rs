@@ -9,18 +9,25 @@ use super::*;
 
 struct Cluster {
     mock: MockCluster<'static, DefaultProducerContext>,
+    properties: tempfile::NamedTempFile,
 }
 
 impl Cluster {
     fn new(partitions: i32) -> Self {
         let mock = MockCluster::new(1).unwrap();
         mock.create_topic("traffic", partitions, 1).unwrap();
-        Self { mock }
+        // The mock lets nobody join before a session has passed since the last member left.
+        let mut properties = tempfile::NamedTempFile::new().unwrap();
+        let text =
+            b"session.timeout.ms=4000\nmax.poll.interval.ms=4000\nheartbeat.interval.ms=500\n";
+        std::io::Write::write_all(&mut properties, text).unwrap();
+        Self { mock, properties }
     }
 
     fn config(&self, topic: &str) -> KafkaConfig {
         let brokers = self.mock.bootstrap_servers();
-        KafkaConfig { brokers, topic: topic.into(), file: None }
+        let file = Some(self.properties.path().to_path_buf());
+        KafkaConfig { brokers, topic: topic.into(), file }
     }
 
     /// Records with their times as values, one after another.
@@ -46,7 +53,7 @@ impl Cluster {
 /// Lane, number and time of each record, to the end or to so many.
 fn read(feed: &mut KafkaFeed, limit: usize) -> Vec<(u32, u64, i64)> {
     let mut seen = Vec::new();
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while seen.len() < limit {
         match feed.next(true, Instant::now()).unwrap() {
             Next::Record(record) => {
@@ -115,16 +122,12 @@ fn a_restart_begins_with_the_first_record_that_is_not_done() {
 #[test]
 fn who_wants_no_records_keeps_the_group_and_gets_them_later() {
     let cluster = Cluster::new(2);
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    let text = b"session.timeout.ms=4000\nmax.poll.interval.ms=4000\nheartbeat.interval.ms=500\n";
-    std::io::Write::write_all(&mut file, text).unwrap();
-    let config = KafkaConfig { file: Some(file.path().to_path_buf()), ..cluster.config("traffic") };
     cluster.produce((1..=20).map(|time| ((time % 2) as i32, time)));
-    let mut feed = KafkaFeed::open(&config, KafkaOptions::new("g")).unwrap();
+    let mut feed = cluster.feed(false);
     let first = read(&mut feed, 3);
     let begin = Instant::now();
-    // Longer than the group lets a member be silent.
-    while begin.elapsed() < Duration::from_millis(5000) {
+    // Longer than `max.poll.interval.ms` lets a member be silent.
+    while begin.elapsed() < Duration::from_secs(5) {
         assert!(matches!(feed.next(false, Instant::now()), Ok(Next::Idle)));
         std::thread::sleep(Duration::from_millis(20));
     }
