@@ -5,7 +5,7 @@ use super::*;
 use crate::proto::{Capture, TrafficStream};
 
 /// What `prost` says, in the terms of the view.
-fn stock<'a>(seen: &'a crate::proto::TrafficObservation) -> Seen<'a> {
+fn stock(seen: &crate::proto::TrafficObservation) -> Seen<'_> {
     let at_ns = seen.ts.map_or(0, |ts| {
         i64::from(ts.nanos).saturating_add(ts.seconds.saturating_mul(1_000_000_000))
     });
@@ -180,7 +180,7 @@ fn what_is_there_twice_is_merged_as_prost_does() {
 #[test]
 fn groups_go_as_deep_as_prost_follows_them() {
     for depth in [1, 96, 97, 98, 99, 100, 101, 102, 150] {
-        let group = [vec![0x9b, 1].repeat(depth), vec![0x9c, 1].repeat(depth)].concat();
+        let group = [[0x9b, 1].repeat(depth), [0x9c, 1].repeat(depth)].concat();
         let wrap = |tag: &[u8], inner: &[u8]| {
             let mut out = tag.to_vec();
             varint(&mut out, inner.len() as u64);

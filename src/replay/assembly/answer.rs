@@ -11,6 +11,7 @@ use crate::{
 };
 
 /// A response between its first byte and its end; nothing before that.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own; they combine freely")]
 pub(super) struct Outgoing {
     framing: ResponseFraming,
     answer: Answer,

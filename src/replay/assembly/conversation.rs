@@ -268,7 +268,9 @@ impl Conversation {
             }));
         }
         if let Matching::Lost(why) | Matching::LostForGood(why) = self.answers {
-            id.into_iter().for_each(|id| desk.unanswered(id, why));
+            if let Some(id) = id {
+                desk.unanswered(id, why);
+            }
             return;
         }
         if let Some(answer) = open.early.take() {
@@ -291,12 +293,11 @@ impl Conversation {
                 desk.books.counters.ignored_response_bytes += bytes.len() as u64;
                 return;
             };
-            let (kind, keep) = match open.waiting.front() {
-                Some(waiting) => (waiting.asked, waiting.keep),
-                None => {
-                    let head = open.request.head.as_ref();
-                    (asked(head), keeps(desk.books, head))
-                }
+            let (kind, keep) = if let Some(waiting) = open.waiting.front() {
+                (waiting.asked, waiting.keep)
+            } else {
+                let head = open.request.head.as_ref();
+                (asked(head), keeps(desk.books, head))
             };
             let taken = open.response.take(desk.books, desk.mark, kind, keep, at_ns, bytes);
             let given = match taken {
@@ -500,7 +501,9 @@ impl Conversation {
     fn lose(&mut self, desk: &mut Desk<'_>, why: Unanswered) {
         if let Some(open) = &mut self.open {
             for waiting in open.waiting.drain(..) {
-                waiting.id.into_iter().for_each(|id| desk.unanswered(id, why));
+                if let Some(id) = waiting.id {
+                    desk.unanswered(id, why);
+                }
             }
             open.response.reset(desk.books);
             open.early = None;

@@ -22,6 +22,7 @@ pub(super) struct Books {
     pub(super) bytes: u64,
     exchanges: u64,
     /// State of conversations that are idle now, for those that begin something.
+    #[allow(clippy::vec_box, reason = "what is handed out and back is the box")]
     spare: Vec<Box<Open>>,
 }
 

@@ -111,16 +111,12 @@ impl Table {
             superseded: false,
             workers: Vec::new(),
         };
-        let at = match self.groups.iter().position(Option::is_none) {
-            Some(at) => {
-                self.groups[at] = Some(group);
-                at as u32
-            }
-            None => {
-                self.groups.push(Some(group));
-                self.groups.len() as u32 - 1
-            }
-        };
+        let at = self.groups.iter().position(Option::is_none).unwrap_or_else(|| {
+            self.groups.push(None);
+            self.groups.len() - 1
+        });
+        self.groups[at] = Some(group);
+        let at = at as u32;
         self.of_node.entry(record.node_id.into()).or_default().push(at);
         at
     }
@@ -213,16 +209,11 @@ impl Table {
     pub(super) fn insert(&mut self, group: u32, conversation: Conversation) -> u32 {
         let key = Key(Rc::clone(conversation.name()));
         let slot = Slot { conversation, group, older: NONE, newer: NONE, touched_ns: 0 };
-        let at = match self.free.pop() {
-            Some(at) => {
-                self.slots[at as usize] = Some(slot);
-                at
-            }
-            None => {
-                self.slots.push(Some(slot));
-                self.slots.len() as u32 - 1
-            }
-        };
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() as u32 - 1
+        });
+        self.slots[at as usize] = Some(slot);
         self.names.insert(key, at);
         self.chain(at);
         let due = self.now_ns().saturating_add(self.timeout_of(self.group_at(group)));

@@ -69,7 +69,7 @@ fn head_and_bodies_that_end_with_the_connection() {
 
 #[test]
 fn a_response_that_is_cut_off_is_no_answer() {
-    let cut = ok("0123456789")[..50].to_vec();
+    let cut = ok("0123456789")[..40].to_vec();
     let expected = ["request 0 /b", "response_cut_off", "unanswered 0 ConnectionEnded", "ended 0"];
     assert_eq!(told(&[R(get("/b")), Eom, W(cut), Close]), expected);
 }
@@ -245,8 +245,8 @@ fn requests_beyond_the_limit_are_followed_and_not_kept() {
 fn memory_is_made_by_giving_up_the_largest() {
     let mut run = Run::new();
     for (name, len) in [("a", 300), ("b", 900), ("c", 600)] {
-        let request = put("/x", &"x".repeat(1000));
-        run.feed_all(&Writer::new(name).records(&[R(request[..len].to_vec())]));
+        let request = put("/x", &"x".repeat(len));
+        run.feed_all(&Writer::new(name).records(&[R(request[..100].to_vec())]));
     }
     let before = run.assembly.bytes();
     assert!(before >= 1800, "{before}");
@@ -316,15 +316,8 @@ fn what_tapline_answered_itself_is_no_answer_of_the_source() {
         notes.undelivered = Some(Undelivered { requests: 2, cause: 2 });
     };
     run.feed(&writer.noted(&[W(status(502, "")), Exc, Close], note)).end();
-    assert_eq!(
-        run.told(),
-        ["request 0 /a", "request 1 /b", "undelivered 0", "undelivered 1", "ended 0"].map(|told| {
-            match told {
-                "undelivered 0" => "undelivered 0",
-                other => other,
-            }
-        })
-    );
+    let expected = ["request 0 /a", "request 1 /b", "undelivered 0", "undelivered 1", "ended 0"];
+    assert_eq!(run.told(), expected);
     // The one that was being read counts, from its head on.
     let mut writer = ours();
     let mut run = Run::new();

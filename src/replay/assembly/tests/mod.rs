@@ -70,7 +70,9 @@ impl Run {
     }
 
     pub(super) fn feed_all(&mut self, records: &[Vec<u8>]) -> &mut Self {
-        records.iter().for_each(|record| drop(self.feed(record)));
+        for record in records {
+            self.feed(record);
+        }
         self
     }
 
@@ -96,7 +98,7 @@ impl Run {
 
     /// The records are over: nothing may be held beyond the requests that came out, each of which has one outcome.
     pub(super) fn end(&mut self) -> &mut Self {
-        self.with_events(|assembly, pins, out| assembly.end(pins, out));
+        self.with_events(Assembly::end);
         assert_eq!(self.assembly.bytes(), 0);
         assert_eq!(self.assembly.conversations(), 0);
         for (_, mark) in self.held.drain() {
