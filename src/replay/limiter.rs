@@ -6,8 +6,10 @@
 //! halves when the target refuses work (429, 503, rejected items): that is its own word for overload. It falls by a tenth
 //! when answers take more than twice as long as they used to **and** longer than [`LATENCY_FLOOR_NS`]: below that a
 //! doubling is scheduling noise, and a limit that shrinks on noise would never fill a fast target. Each class of request
-//! is held against its own past, since a bulk among reads is no sign of overload. One round trip counts once: what was
-//! sent before the last decrease says nothing about the limit after it.
+//! is held against its own past, since a bulk among reads is no sign of overload. What is usual falls at once and rises
+//! only while no more than [`LATENCY_LIMIT_MIN`] are in flight, where the latency is the target's own and not that of a
+//! queue: so a limit cannot talk itself up, and a target that became slower for good is accepted. One round trip counts
+//! once: what was sent before the last decrease says nothing about the limit after it.
 
 #[cfg(test)]
 mod tests;
@@ -170,7 +172,8 @@ impl Limiter {
             Signal::Refused if is_news => self.decrease(now_ns, REFUSED_FACTOR, Reason::Refusals),
             Signal::Refused | Signal::Unsent | Signal::Broken => {}
             Signal::Answered => {
-                let slow = self.latencies[class as usize].note(latency_ns);
+                let unloaded = self.limit <= LATENCY_LIMIT_MIN;
+                let slow = self.latencies[class as usize].note(latency_ns, unloaded);
                 if slow && is_news {
                     self.decrease(now_ns, SLOW_FACTOR, Reason::Latency);
                 } else if used && !slow {
@@ -208,7 +211,8 @@ impl Limiter {
     fn decrease(&mut self, now_ns: u64, factor: f64, reason: Reason) {
         // From what was in flight, should that be less than allowed: the unused part was never borne.
         let borne = self.limit.min(f64::from(self.in_flight) + 1.0);
-        self.limit = (borne * factor).max(1.0);
+        let least = if reason == Reason::Latency { LATENCY_LIMIT_MIN } else { 1.0 };
+        self.limit = (borne * factor).max(least).min(self.limit);
         self.last_decrease = Some(reason);
         self.last_decrease_ns = now_ns;
         for latency in &mut self.latencies {
@@ -222,8 +226,7 @@ impl Limiter {
 struct Latency {
     /// Over the last dozen or so answers.
     smoothed: f64,
-    /// What it used to be: falls at once, rises slowly, so that a target which became slower for good is accepted in the
-    /// end.
+    /// What it is without a queue.
     usual: f64,
     /// Answers since the limit last changed for this, as far as they matter.
     answers: u32,
@@ -231,7 +234,7 @@ struct Latency {
 
 impl Latency {
     /// Takes an answer in: have they become slow?
-    fn note(&mut self, latency_ns: u64) -> bool {
+    fn note(&mut self, latency_ns: u64, unloaded: bool) -> bool {
         let latency = latency_ns as f64;
         if self.usual == 0.0 {
             self.smoothed = latency.max(1.0);
@@ -239,8 +242,9 @@ impl Latency {
         }
         self.smoothed += (latency - self.smoothed) / SMOOTHING;
         self.answers = (self.answers + 1).min(ANSWERS_MIN);
-        let drift = if self.smoothed < self.usual { SMOOTHING } else { DRIFT };
-        self.usual += (self.smoothed - self.usual) / drift;
+        if unloaded || self.smoothed < self.usual {
+            self.usual += (self.smoothed - self.usual) / SMOOTHING;
+        }
         self.answers >= ANSWERS_MIN
             && self.smoothed > LATENCY_FLOOR_NS
             && self.smoothed > self.usual * SLOW_RATIO
@@ -254,12 +258,13 @@ impl Latency {
 
 /// Below this, a latency is never held against the target, in nanoseconds.
 pub const LATENCY_FLOOR_NS: f64 = 20e6;
-const LIMIT_START: f64 = 16.0;
+/// A latency never brings the limit below this many in flight.
+pub const LATENCY_LIMIT_MIN: f64 = 16.0;
+const LIMIT_START: f64 = LATENCY_LIMIT_MIN;
 const REFUSED_FACTOR: f64 = 0.5;
 const SLOW_FACTOR: f64 = 0.9;
 const SLOW_RATIO: f64 = 2.0;
 const SMOOTHING: f64 = 16.0;
-const DRIFT: f64 = 4096.0;
 /// Answers before a latency is judged.
 const ANSWERS_MIN: u32 = 16;
 

@@ -9,6 +9,13 @@ fn bounds(in_flight_max: u32) -> Bounds {
     Bounds { in_flight_max, requests_per_second: None, bytes_per_second: None }
 }
 
+/// Goes on with a limiter that has seen time pass.
+fn drive_on(limiter: &mut Limiter, rounds: u32, latency: impl Fn(u32) -> u64) {
+    limiter.last_decrease_ns = 0;
+    limiter.in_flight = 0;
+    drive(limiter, rounds, u32::MAX, |in_flight, _| latency(in_flight));
+}
+
 /// Drives a limiter that always has work against a target that takes `latency(in flight)`, and refuses above
 /// `refuses_above`; the requests answered and the time passed.
 fn drive(
@@ -42,6 +49,7 @@ fn a_fast_and_noisy_target_is_filled() {
     drive(&mut limiter, 5_000, u32::MAX, |_, n| if n % 50 == 0 { 15 * MS } else { 200_000 });
     assert_eq!(limiter.limit(), 1024);
     assert_eq!(limiter.limited_by(), Some(Reason::InFlightMax));
+    limiter.in_flight = 0;
     drive(&mut limiter, 50_000, u32::MAX, |_, n| if n % 7 == 0 { 15 * MS } else { 100_000 });
     assert_eq!(limiter.limit(), 1024);
 }
@@ -77,8 +85,24 @@ fn a_target_that_queues_is_not_buried() {
     // Bears 100 at once in 30 ms; what is above waits in line.
     let latency = |in_flight: u32, _| 30 * MS * u64::from(in_flight.max(100)) / 100;
     drive(&mut limiter, 100_000, u32::MAX, latency);
-    assert!((80..=500).contains(&limiter.limit()), "{}", limiter.limit());
+    assert!((100..=260).contains(&limiter.limit()), "{}", limiter.limit());
     assert_eq!(limiter.limited_by(), Some(Reason::Latency));
+    drive_on(&mut limiter, 400_000, |in_flight| latency(in_flight, 0));
+    assert!((100..=260).contains(&limiter.limit()), "{}", limiter.limit());
+}
+
+#[test]
+fn a_target_that_became_slower_for_good_is_filled_again() {
+    let mut limiter = Limiter::new(bounds(256));
+    drive(&mut limiter, 10_000, u32::MAX, |_, _| 15 * MS);
+    assert_eq!(limiter.limit(), 256);
+    let mut least = u32::MAX;
+    for _ in 0..100 {
+        drive_on(&mut limiter, 1_000, |_| 100 * MS);
+        least = least.min(limiter.limit());
+    }
+    assert!(least < 64, "{least}");
+    assert_eq!(limiter.limit(), 256);
 }
 
 #[test]
