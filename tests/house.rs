@@ -26,6 +26,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("proxy", &["capture", "config", "http", "observe", "ring", "sink", "sys"]),
     ("es", &["http"]),
     ("rewrite", &["es", "http"]),
+    ("credentials", &["rewrite"]),
     ("target", &[]),
     ("feed", &[]),
     ("outcome", &[]),
