@@ -33,6 +33,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("replay", &["es", "http", "proto"]),
     ("inspect", &["capture", "config", "feed", "http", "log", "observe", "proto"]),
     ("demo", &[]),
+    ("credentials", &["rewrite"]),
     ("service", &["capture", "config", "log", "net", "observe", "proxy", "ring", "sink", "sys"]),
     ("cli", &["capture", "config", "http", "inspect", "log", "net", "observe", "service", "sys"]),
 ];

@@ -144,9 +144,7 @@ fn rebuild(
     };
     let reframed = body.is_some() || chunked != message.head.chunked || !same_coding;
 
-    let framing = if !reframed {
-        Framing::AsItWas
-    } else {
+    let framing = if reframed {
         let content = match body {
             Some(content) => Cow::Owned(content),
             None => decoded(message)?,
@@ -154,6 +152,8 @@ fn rebuild(
         let coding = is_coding.map(|header| header.values.join(&b", "[..])).unwrap_or_default();
         let coded = coded(&coding, content)?;
         if chunked { Framing::Chunked(coded) } else { Framing::Length(coded) }
+    } else {
+        Framing::AsItWas
     };
     let mut out = Vec::with_capacity(message.bytes.len() + 256);
     out.extend_from_slice(&first_line);

@@ -23,10 +23,11 @@ impl<'a> Payload<'a> {
     /// Reads a body out of its framing and coding. `lines` says that it is one document a line, however many they are.
     pub(super) fn new(content: &'a [u8], content_type: &[u8], lines: bool) -> Self {
         let starts_json = matches!(content.trim_ascii_start().first(), Some(b'{' | b'['));
-        if starts_json && depth_fits(content) {
-            if let Some(payload) = Self::json(content, lines) {
-                return payload;
-            }
+        if starts_json
+            && depth_fits(content)
+            && let Some(payload) = Self::json(content, lines)
+        {
+            return payload;
         }
         let text = std::str::from_utf8(content);
         let form =

@@ -204,13 +204,13 @@ fn shortened(error: &str) -> String {
 }
 
 /// Filters beyond those of jq, for names of header fields are the same in any case.
-const PRELUDE: &str = r#"
+const PRELUDE: &str = r"
 def header($name): ($name | ascii_downcase) as $name
   | [(.headers // {}) | to_entries[] | select((.key | ascii_downcase) == $name) | .value[]] | .[0];
 def del_header($name): ($name | ascii_downcase) as $name
   | .headers |= with_entries(select((.key | ascii_downcase) != $name));
 def set_header($name; $value): .headers |= . + {($name): [$value]};
-"#;
+";
 
 const WITHHELD: [&str; 6] = ["now", "env", "halt", "debug_empty", "stderr_empty", "localtime"];
 const NOT_HERE: &str = "now, env, localtime, halt, debug and stderr are not available: a replay \

@@ -98,8 +98,8 @@ impl Rewriter {
             && self.signer.is_none()
     }
 
-    /// Requests are signed, each time anew: [`Rewriter::apply`] needs credentials, and [`Rewriter::sign_again`] is to be
-    /// called before a request goes out once more.
+    /// Requests are signed, each time anew: [`Rewriter::apply`] needs credentials, and [`Rewriter::sign_again`] is to
+    /// be called before a request goes out once more.
     pub fn signs(&self) -> bool {
         self.signer.is_some()
     }

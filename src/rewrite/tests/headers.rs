@@ -170,7 +170,7 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
         |(fields, body, framing, host)| {
             let mut head = "POST /a/_doc HTTP/1.1\r\n".to_owned();
             for (name, value) in fields {
-                head.push_str(&format!("{name}:{value}\r\n"));
+                head.extend([&name, ":", &value, "\r\n"]);
             }
             if host {
                 head.push_str("hOst: source\r\n");

@@ -239,10 +239,13 @@ mod tests {
     #[test]
     fn action_lines_lose_their_types() {
         let none = TypeMapping::default();
-        let bulk = "{\"index\":{\"_index\":\"i\",\"_type\":\"t\",\"_id\":\"1\",\"_routing\":\"r\"}}\r\n{ \"_type\" : \"mine\" }\n\
-                    { \"delete\" : {\"_id\":\"2\"} }\n{\"update\":{\"_id\":3,\"_retry_on_conflict\":2,\"_parent\":\"p\"}}\n{}\n";
+        let bulk = "{\"index\":{\"_index\":\"i\",\"_type\":\"t\",\"_id\":\"1\",\"_routing\":\"r\"}}\r\n\
+                    { \"_type\" : \"mine\" }\n\
+                    { \"delete\" : {\"_id\":\"2\"} }\n\
+                    {\"update\":{\"_id\":3,\"_retry_on_conflict\":2,\"_parent\":\"p\"}}\n{}\n";
         let expected = "{\"index\":{\"_index\":\"i\",\"_id\":\"1\",\"routing\":\"r\"}}\r\n{ \"_type\" : \"mine\" }\n\
-                        { \"delete\" : {\"_id\":\"2\"} }\n{\"update\":{\"_id\":3,\"routing\":\"p\",\"retry_on_conflict\":2}}\n{}\n";
+                        { \"delete\" : {\"_id\":\"2\"} }\n\
+                        {\"update\":{\"_id\":3,\"routing\":\"p\",\"retry_on_conflict\":2}}\n{}\n";
         for target in ["/_bulk", "/i/_bulk", "/i/t/_bulk"] {
             assert_eq!(untyped(&none, Method::Post, target, bulk), expected);
         }
@@ -255,7 +258,8 @@ mod tests {
             target: target.to_owned(),
         };
         let own = TypeMapping { targets: vec![target("t", "i-t")] };
-        let lines = "{\"delete\":{\"_index\":\"i\",\"_type\":\"t\",\"_id\":\"1\"}}\n{\"delete\":{\"_index\":\"j\",\"_type\":\"t\",\"_id\":\"2\"}}\n";
+        let lines = "{\"delete\":{\"_index\":\"i\",\"_type\":\"t\",\"_id\":\"1\"}}\n\
+                     {\"delete\":{\"_index\":\"j\",\"_type\":\"t\",\"_id\":\"2\"}}\n";
         let moved = "{\"delete\":{\"_index\":\"i-t\",\"_id\":\"1\"}}\n{\"delete\":{\"_index\":\"j\",\"_id\":\"2\"}}\n";
         assert_eq!(untyped(&own, Method::Post, "/_bulk", lines), moved);
         let by_path = "{\"delete\":{\"_id\":\"1\"}}\n";
@@ -300,7 +304,8 @@ mod tests {
             ),
             (
                 "/i",
-                "{\"mappings\":{\"_default_\":{\"dynamic\":false},\"t\":{\"properties\":{\"a\":{}}},\"u\":{\"properties\":{\"b\":{}}}}}",
+                "{\"mappings\":{\"_default_\":{\"dynamic\":false},\
+                 \"t\":{\"properties\":{\"a\":{}}},\"u\":{\"properties\":{\"b\":{}}}}}",
                 "{\"mappings\":{\"properties\":{\"a\":{},\"b\":{}}}}",
             ),
             (

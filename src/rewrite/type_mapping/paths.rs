@@ -65,14 +65,13 @@ impl<'a> Typed<'a> {
         };
         let is_type = |segment: &[u8]| segment[0] != b'_' || segment == b"_doc";
         match *behind {
-            [b"_mapping" | b"_mappings", doc_type] if is_type(doc_type) => {
+            [b"_mapping" | b"_mappings", doc_type] | [doc_type, b"_mapping" | b"_mappings"]
+                if is_type(doc_type) =>
+            {
                 typed(doc_type, &[b"_mapping"])
             }
             [b"_mapping" | b"_mappings", doc_type, b"field", fields] if is_type(doc_type) => {
                 typed(doc_type, &[b"_mapping", b"field", fields])
-            }
-            [doc_type, b"_mapping" | b"_mappings"] if is_type(doc_type) => {
-                typed(doc_type, &[b"_mapping"])
             }
             [b"_doc"] => Self { rest: None, ..typed(b"_doc", &[b"_doc"]) },
             [doc_type] if is_type(doc_type) && method == Method::Post => {
