@@ -55,8 +55,8 @@ impl fmt::Display for BodyError {
 
 impl std::error::Error for BodyError {}
 
-/// The body of `message`, out of chunks and codings; borrowed where it lies plain. `head_bytes` are those of the head with
-/// its blank line, `chunked` what the framing found, `bytes_max` what the body may have at most.
+/// The body of `message`, out of chunks and codings; borrowed where it lies plain. `head_bytes` are those of the head
+/// with its blank line, `chunked` what the framing found, `bytes_max` what the body may have at most.
 ///
 /// # Errors
 /// [`BodyError`], when the body is not what its head says, is coded otherwise, or is too large.
@@ -103,8 +103,8 @@ pub fn encoded<'a>(head: &[u8], chunked: bool, body: &'a [u8]) -> Result<Cow<'a,
 }
 
 /// `message` with another start line (given without its line end) or another body (given plain, as [`decoded`] gives
-/// it), or both. `Content-Length` is set where it stands, or added when there was none and there is a body now. Chunked
-/// stays chunked, in one chunk, with its trailers. All other lines of the head stay byte for byte.
+/// it), or both. `Content-Length` is set where it stands, or added when there was none and there is a body now.
+/// Chunked stays chunked, in one chunk, with its trailers. All other lines of the head stay byte for byte.
 ///
 /// # Errors
 /// [`BodyError`], when the old framing or the coding cannot be read.

@@ -104,8 +104,8 @@ pub fn lines<'a>(
     Lines { body, default_index, at: 0, number: 0 }
 }
 
-/// Appends the item to a new body with `id` in its metadata, if given, and without the conditions on sequence numbers, if
-/// they are to go. All other bytes of it stay.
+/// Appends the item to a new body with `id` in its metadata, if given, and without the conditions on sequence
+/// numbers, if they are to go. All other bytes of it stay.
 pub fn write_amended(
     body: &[u8],
     item: &BulkItem<'_>,

@@ -1,8 +1,8 @@
 //! Requests changed by what the source made of them, so that the target ends in the source's state.
 //!
-//! Owns three changes: an id that the source made is given to the target; what the source refused is left out; a condition
-//! on a sequence number that the source found true is dropped, since the target counts its own. Everything else of a
-//! request stays byte for byte, and one that needs none of this is not even read.
+//! Owns three changes: an id that the source made is given to the target; what the source refused is left out; a
+//! condition on a sequence number that the source found true is dropped, since the target counts its own. Everything
+//! else of a request stays byte for byte, and one that needs none of this is not even read.
 
 mod bulk;
 mod single;
@@ -141,9 +141,9 @@ pub enum Reason {
     AllItemsRefused,
 }
 
-/// What to send for `request`, given the source's answer. `uncertain_items` are the items, 0 for a request that is no bulk,
-/// whose place among overlapping writes is not known: where the source refused one, whatever the status, it is left out.
-/// `needs` is what the lines of a bulk call for; [`Needs::UNKNOWN`] has them read where it matters.
+/// What to send for `request`, given the source's answer. `uncertain_items` are the items, 0 for a request that is no
+/// bulk, whose place among overlapping writes is not known: where the source refused one, whatever the status, it is
+/// left out. `needs` is what the lines of a bulk call for; [`Needs::UNKNOWN`] has them read where it matters.
 pub fn amend(
     request: &Request,
     answer: Option<&Answer>,

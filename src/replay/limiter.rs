@@ -2,14 +2,14 @@
 //!
 //! Owns the adaptive limit and the two rates the operator may set. Reads no clock, keeps no request.
 //!
-//! The limit doubles every round trip until the target first objects, and from then on grows by one every round trip. It
-//! halves when the target refuses work (429, 503, rejected items): that is its own word for overload. It falls by a tenth
-//! when answers take more than twice as long as they used to **and** longer than [`LATENCY_FLOOR_NS`]: below that a
-//! doubling is scheduling noise, and a limit that shrinks on noise would never fill a fast target. Each class of request
-//! is held against its own past, since a bulk among reads is no sign of overload. What is usual falls at once and rises
-//! only while no more than [`LATENCY_LIMIT_MIN`] are in flight, where the latency is the target's own and not that of a
-//! queue: so a limit cannot talk itself up, and a target that became slower for good is accepted. One round trip counts
-//! once: what was sent before the last decrease says nothing about the limit after it.
+//! The limit doubles every round trip until the target first objects, and from then on grows by one every round trip.
+//! It halves when the target refuses work (429, 503, rejected items): that is its own word for overload. It falls by
+//! a tenth when answers take more than twice as long as they used to **and** longer than [`LATENCY_FLOOR_NS`]: below
+//! that a doubling is scheduling noise, and a limit that shrinks on noise would never fill a fast target. Each class
+//! of request is held against its own past, since a bulk among reads is no sign of overload. What is usual falls at
+//! once and rises only while no more than [`LATENCY_LIMIT_MIN`] are in flight, where the latency is the target's own
+//! and not that of a queue: so a limit cannot talk itself up, and a target that became slower for good is accepted.
+//! One round trip counts once: what was sent before the last decrease says nothing about the limit after it.
 
 #[cfg(test)]
 mod tests;

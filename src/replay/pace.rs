@@ -1,7 +1,7 @@
 //! When a request is due: captured time laid over the time of the run.
 //!
-//! Owns the baseline, the first request and the moment it was read, and never moves it: what is late is sent at once and
-//! nothing else is caught up. Reads no clock.
+//! Owns the baseline, the first request and the moment it was read, and never moves it: what is late is sent at once
+//! and nothing else is caught up. Reads no clock.
 
 /// How fast captured time passes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,8 +37,8 @@ impl Pace {
         Self { speed, baseline: None }
     }
 
-    /// When a request captured at `captured_ns` (Unix nanoseconds) is due, on the clock of `now_ns`. What was captured
-    /// before the baseline, as when a clock was set back, is due with it.
+    /// When a request captured at `captured_ns` (Unix nanoseconds) is due, on the clock of `now_ns`. What was
+    /// captured before the baseline, as when a clock was set back, is due with it.
     pub fn due_ns(&mut self, captured_ns: i64, now_ns: u64) -> u64 {
         let Baseline { captured_ns: from_ns, now_ns: start_ns } =
             *self.baseline.get_or_insert(Baseline { captured_ns, now_ns });
@@ -48,7 +48,8 @@ impl Pace {
         start_ns.saturating_add((passed_ns as f64 / factor) as u64)
     }
 
-    /// Where in captured time the run should be. `None` before the first request, and where nothing waits for its time.
+    /// Where in captured time the run should be. `None` before the first request, and where nothing waits for its
+    /// time.
     pub fn captured_ns(&self, now_ns: u64) -> Option<i64> {
         let Speed::Factor(factor) = self.speed else { return None };
         let Baseline { captured_ns, now_ns: start_ns } = self.baseline?;
@@ -62,8 +63,8 @@ pub fn late_ns(due_ns: u64, now_ns: u64) -> u64 {
     now_ns.saturating_sub(due_ns)
 }
 
-/// How far what was captured at `captured_ns` lies behind the wall clock, both in Unix nanoseconds. 0 when the capturing
-/// node's clock runs ahead.
+/// How far what was captured at `captured_ns` lies behind the wall clock, both in Unix nanoseconds. 0 when the
+/// capturing node's clock runs ahead.
 pub fn behind_ns(captured_ns: i64, wall_ns: i64) -> u64 {
     u64::try_from(wall_ns.saturating_sub(captured_ns)).unwrap_or(0)
 }

@@ -1,11 +1,12 @@
 //! Whether a request is done after what its target made of it, or goes out again: when, and with which items.
 //!
-//! Owns what is passing and what is final, the back-off, and the picture of a bulk over all its attempts. Sends nothing,
-//! reads no clock, and has its randomness from the caller.
+//! Owns what is passing and what is final, the back-off, and the picture of a bulk over all its attempts. Sends
+//! nothing, reads no clock, and has its randomness from the caller.
 //!
-//! A target that cannot be reached is waited for. A write that the target refuses for lack of room (429, 503, rejected
-//! items) goes again until it is taken, for a write left out is a difference that no later request mends. Everything else
-//! gets [`Policy::attempts_max`] attempts. Of a bulk only the items that failed for a passing reason go again.
+//! A target that cannot be reached is waited for. A write that the target refuses for lack of room (429, 503,
+//! rejected items) goes again until it is taken, for a write left out is a difference that no later request mends.
+//! Everything else gets [`Policy::attempts_max`] attempts. Of a bulk only the items that failed for a passing reason
+//! go again.
 
 mod items;
 mod policy;
