@@ -174,7 +174,7 @@ impl<'a> Session<'a> {
         let by = self.draw(10);
         let body = match self.draw(3) {
             0 if self.mix.scripts => json!({
-                "script": {"source": "ctx._source.n += params.by", "params": {"by": by}},
+                "script": {"source": ADD, "params": {"by": by}},
                 "upsert": {"n": by}
             }),
             1 => json!({"doc": {format!("f{by}"): by}, "doc_as_upsert": true}),
@@ -334,6 +334,8 @@ fn word(number: u64) -> &'static str {
 
 /// The field in which each request of a load has a name of its own.
 pub(crate) const MARK: &str = "X-Opaque-Id";
+/// A document that was made by a partial one may have no `n`.
+const ADD: &str = "ctx._source.n = (ctx._source.containsKey('n') ? ctx._source.n : 0) + params.by";
 const INDICES: [&str; 2] = ["a", "b"];
 /// Documents of a connection of its own.
 const OWN: u64 = 20;
