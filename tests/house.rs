@@ -27,10 +27,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("es", &[]),
     ("rewrite", &[]),
     ("target", &[]),
-    ("feed", &[]),
+    ("feed", &["config", "log", "observe"]),
     ("outcome", &[]),
     ("replay", &["http"]),
-    ("inspect", &["capture", "config", "http", "log", "observe", "proto"]),
+    ("inspect", &["capture", "config", "feed", "http", "log", "observe", "proto"]),
     ("service", &["capture", "config", "log", "net", "observe", "proxy", "ring", "sink", "sys"]),
     ("cli", &["capture", "config", "http", "inspect", "log", "net", "observe", "service", "sys"]),
 ];

@@ -9,6 +9,7 @@
 )]
 
 mod disk_full;
+mod feed;
 mod golden;
 mod holding;
 mod house;

@@ -238,7 +238,8 @@ fn open_with(path: &Path, options: &mut OpenOptions) -> Result<File, LogError> {
         .map_err(|error| LogError::io(path, "open", error))
 }
 
-fn open_or_create(path: &Path) -> Result<File, LogError> {
+/// A file to lock; what it holds is of no matter.
+pub(super) fn open_or_create(path: &Path) -> Result<File, LogError> {
     OpenOptions::new()
         .read(true)
         .write(true)

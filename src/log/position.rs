@@ -3,12 +3,16 @@
 //! Owns `groups/`. A position is replaced as a whole by a rename, so a crash leaves the old or the
 //! new one. Never judges whether a position is wise.
 
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use super::directory::{create_file, make_directory, open_to_read, prepare, sync_directory};
+use super::directory::{
+    create_file, make_directory, open_or_create, open_to_read, prepare, sync_directory,
+};
 use super::error::LogError;
 
 /// A place between two frames of the log.
@@ -62,6 +66,18 @@ impl Groups {
         make_directory(&directory, false)?;
         super::directory::check_rights(&directory, false)?;
         Ok(Self { directory })
+    }
+
+    /// Takes the group for as long as the file is kept; `None` while another process has it.
+    pub fn hold(&self, name: &str) -> Result<Option<File>, LogError> {
+        check_name(name)?;
+        let path = self.directory.join(format!(".{name}.lock"));
+        let file = open_or_create(&path)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(file)),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(LogError::io(&path, "flock", error.into())),
+        }
     }
 
     /// The stored position; `None` for a group that has stored none yet.
@@ -172,6 +188,12 @@ mod tests {
         assert_eq!(again.load("replay").unwrap(), Some(position.clone()));
         let names: Vec<_> = again.list().unwrap().into_iter().map(|group| group.0).collect();
         assert_eq!(names, ["other.one", "replay"]);
+        let held = again.hold("replay").unwrap();
+        assert!(held.is_some() && groups.hold("replay").unwrap().is_none());
+        assert!(groups.hold("other.one").unwrap().is_some());
+        drop(held);
+        assert!(groups.hold("replay").unwrap().is_some());
+        assert_eq!(again.list().unwrap().len(), 2);
         again.save("replay", &position).unwrap();
         again.remove("replay").unwrap();
         assert_eq!(again.load("replay").unwrap(), None);

@@ -79,6 +79,29 @@ impl Kafka {
         assert!(wait::until(REQUEST, || self.partitions(name) == 0), "topic {name} does not go");
     }
 
+    /// Deletes the records of a partition that lie before an offset, as retention does.
+    pub(crate) fn delete_records(&self, topic: &str, partition: i32, before: i64) {
+        let file = self.dir.join(format!("delete-{topic}-{partition}.json"));
+        let text = format!(
+            "{{\"partitions\":[{{\"topic\":\"{topic}\",\"partition\":{partition},\"offset\":{before}}}],\"version\":1}}"
+        );
+        fs::write(&file, text).expect("the broker's directory can be written");
+        let output = java()
+            .unwrap_or_else(|error| panic!("{error}"))
+            .args(["-Xmx64m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
+            .arg("-cp")
+            .arg(jars().unwrap_or_else(|error| panic!("{error}")).join("*"))
+            .args(["org.apache.kafka.tools.DeleteRecordsCommand", "--bootstrap-server"])
+            .arg(self.brokers())
+            .arg("--offset-json-file")
+            .arg(&file)
+            .output()
+            .expect("java runs");
+        let printed = [output.stdout, output.stderr].concat();
+        let printed = String::from_utf8_lossy(&printed);
+        assert!(output.status.success() && printed.contains("low_watermark"), "{printed}");
+    }
+
     /// Everything in a topic up to its end now, by partition and offset.
     pub(crate) fn consume_all(&self, topic: &str) -> Vec<Stored> {
         let mut tail = self.tail(topic);
