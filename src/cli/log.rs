@@ -6,14 +6,14 @@ use clap::{Args, Subcommand};
 
 use crate::{
     config::KafkaConfig,
-    inspect::{self, DumpOptions, Edge, Filter, Format, Origin},
+    inspect::{self, DumpOptions, Edge, ExportOptions, Filter, Format, Origin},
     observe::Failure,
 };
 
 /// Look into a capture log or a Kafka topic of captured traffic.
 ///
-/// Reads only, also while the log is being written. Exit codes: 0 done (verify: whole), 1 not whole or failed,
-/// 69 the brokers cannot be reached, 78 there is no such log or topic.
+/// All but import read only, also while the log is being written. Exit codes: 0 done (verify: whole), 1 not whole or
+/// failed, 69 the brokers cannot be reached, 78 there is no such log or topic.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -36,6 +36,28 @@ enum Command {
         input: Input,
         #[command(flatten)]
         shape: Shape,
+    },
+    /// Write records to a file: gzip of lines <connection id>|<base64>, as the reference exports a topic
+    Export {
+        #[command(flatten)]
+        input: Input,
+        /// The file; - is the standard output
+        #[arg(long, value_name = "FILE|-")]
+        output: PathBuf,
+        /// Begin here: an offset (log: a frame's sequence), or the time of a first observation as 2026-11-21T03:20:00Z
+        #[arg(long, value_name = "EDGE")]
+        from: Option<Edge>,
+        /// End here; what lies on the edge belongs to it
+        #[arg(long, value_name = "EDGE")]
+        to: Option<Edge>,
+    },
+    /// Add the records of a file to a capture log or a topic: lines <base64> or <key>|<base64>, plain or gzip
+    Import {
+        /// The file; - is the standard input
+        #[arg(long = "input", value_name = "FILE|-")]
+        file: PathBuf,
+        #[command(flatten)]
+        output: Output,
     },
     /// Prove that no record is missing, or name the ones that are
     Verify {
@@ -63,6 +85,30 @@ struct Input {
 
     /// Read a topic instead: bootstrap servers, as host:9092,host2:9092
     #[arg(long, value_name = "LIST")]
+    kafka_brokers: Option<String>,
+
+    /// The topic
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "logging-traffic-topic",
+        requires = "kafka_brokers"
+    )]
+    kafka_topic: String,
+
+    /// File of librdkafka properties, one name=value per line
+    #[arg(long, value_name = "FILE", requires = "kafka_brokers")]
+    kafka_config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Output {
+    /// The capture log: the records become a new incarnation of it
+    #[arg(long, value_name = "DIR", required_unless_present = "kafka_brokers")]
+    log: Option<PathBuf>,
+
+    /// A topic instead, keys where Java clients put them: bootstrap servers, as host:9092,host2:9092
+    #[arg(long, value_name = "LIST", conflicts_with = "log")]
     kafka_brokers: Option<String>,
 
     /// The topic
@@ -114,19 +160,37 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Describe { input, json } => inspect::describe(&input.origin(), json),
         Command::Dump { input, shape } => inspect::dump(&input.origin(), &shape.options()),
+        Command::Export { input, output, from, to } => {
+            let filter = Filter { from, to, connection: None };
+            inspect::export(&input.origin(), &ExportOptions { output, filter })
+        }
+        Command::Import { file, output } => inspect::import(&file, &output.origin()),
         Command::Verify { input, json, strict } => inspect::verify(&input.origin(), json, strict),
     }
 }
 
 impl Input {
     fn origin(self) -> Origin {
-        match self.kafka_brokers {
-            Some(brokers) => {
-                let (topic, file) = (self.kafka_topic, self.kafka_config);
-                Origin::Kafka(KafkaConfig { brokers, topic, file })
-            }
-            None => Origin::Log(self.log),
-        }
+        origin(Some(self.log), self.kafka_brokers, self.kafka_topic, self.kafka_config)
+    }
+}
+
+impl Output {
+    fn origin(self) -> Origin {
+        origin(self.log, self.kafka_brokers, self.kafka_topic, self.kafka_config)
+    }
+}
+
+/// The topic when brokers are named, else the log.
+fn origin(
+    log: Option<PathBuf>,
+    brokers: Option<String>,
+    topic: String,
+    file: Option<PathBuf>,
+) -> Origin {
+    match brokers {
+        Some(brokers) => Origin::Kafka(KafkaConfig { brokers, topic, file }),
+        None => Origin::Log(log.unwrap_or_default()),
     }
 }
 

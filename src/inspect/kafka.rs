@@ -81,7 +81,7 @@ impl<'a> Topic<'a> {
             client.set(name, value);
         }
         if let Some(file) = &config.file {
-            overrides(&mut client, file)?;
+            overrides(&mut client, file, &FIXED, "tapline log leaves no trace in a group")?;
         }
         for (name, value) in FIXED {
             client.set(name, value);
@@ -213,8 +213,13 @@ impl ClientContext for Complaints {
 
 impl ConsumerContext for Complaints {}
 
-/// Takes `name=value` lines over; what reading without a trace rests on stays as it is.
-fn overrides(client: &mut ClientConfig, path: &Path) -> Result<(), Failure> {
+/// Takes `name=value` lines over, but for what is fixed and why.
+pub(super) fn overrides(
+    client: &mut ClientConfig,
+    path: &Path,
+    fixed: &[(&str, &str)],
+    why: &str,
+) -> Result<(), Failure> {
     let name = path.display();
     let text = std::fs::read_to_string(path).map_err(|error| {
         Failure::configuration(format!("cannot read --kafka-config {name}: {error}"))
@@ -228,9 +233,9 @@ fn overrides(client: &mut ClientConfig, path: &Path) -> Result<(), Failure> {
             return Err(Failure::configuration(format!("{name}:{}: write name=value", number + 1)));
         };
         let key = key.trim();
-        if FIXED.iter().any(|(fixed, _)| *fixed == key) {
+        if fixed.iter().any(|(fixed, _)| *fixed == key) {
             return Err(Failure::configuration(format!(
-                "{name}:{}: {key} cannot be changed: tapline log leaves no trace in a group. Remove the line",
+                "{name}:{}: {key} cannot be changed: {why}. Remove the line",
                 number + 1
             )));
         }

@@ -1,13 +1,15 @@
 //! `tapline log`: what is in a capture log or a topic, in words, as lines, and whether it is whole.
 //!
-//! Owns the two sources of records and every way of showing them. Reads only: takes no lock, joins
-//! no group, commits no offset, changes no file. Never keeps a record: memory grows with
-//! connections that are open in the records and with faults found, never with traffic.
+//! Owns the two sources of records and every way of showing them, and records as files: written
+//! from either, read into either. Of its sources it reads only: takes no lock, joins no group,
+//! commits no offset, changes no file. Never keeps a record: memory grows with connections that are
+//! open in the records and with faults found, never with traffic.
 //!
 //! ```text
 //! capture_log ┐                      ┌ describe   sequences
 //!             ├ source ── visitor ───┼ dump       raw, json, exchanges (http), base64
-//! kafka       ┘                      └ verify     sequences, chains
+//! kafka       ┘                      ├ verify     sequences, chains
+//!                                    └ export ──▶ file ──▶ import ──▶ log, produce (kafka)
 //! ```
 
 mod capture_log;
@@ -15,10 +17,13 @@ mod chains;
 mod describe;
 mod dump;
 mod exchanges;
+mod export;
 mod filter;
+mod import;
 mod intervals;
 mod json;
 mod kafka;
+mod produce;
 mod raw;
 mod sequences;
 mod source;
@@ -31,7 +36,9 @@ mod tests;
 use std::io::{BufWriter, Write, stdout};
 
 pub use dump::{DumpOptions, Format};
+pub use export::{ExportOptions, export};
 pub use filter::{Edge, Filter};
+pub use import::import;
 pub use source::Origin;
 
 use crate::observe::{ExitCode, Failure};

@@ -1,5 +1,6 @@
 //! Tests of the room as a whole, over records made by the capture path and by the reference.
 
+mod carrying;
 mod describing;
 mod dumping;
 mod following;
