@@ -4,6 +4,11 @@
 //! the oracle that the encoder is tested against. They are written by hand, so that no `protoc` is needed to build;
 //! `tests/` compares them with records of the reference.
 
+mod view;
+mod wire;
+
+pub use view::{Observations, RecordView, Seen, ViewError, What};
+
 use prost::Message;
 
 /// One Kafka record value, one frame of the capture log, one line of a dump.
