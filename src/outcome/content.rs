@@ -1,6 +1,7 @@
 //! From the body on the wire to its content: out of its chunks, out of its compression, up to a bound.
 //!
-//! Never fails: a body that is not what its head says is shown as it came.
+//! Never fails: a body that is not what its head says is shown as it came, and one that was cut as far as it goes.
+//! That, and counting what is not shown, is why it is not `es::body`, which refuses both.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -59,7 +60,7 @@ pub(super) enum More {
 }
 
 /// The content of `body`, of which at most `bytes_max` bytes are kept.
-pub(super) fn content<'a>(facts: Facts, body: &'a [u8], bytes_max: usize) -> Content<'a> {
+pub(super) fn content(facts: Facts, body: &[u8], bytes_max: usize) -> Content<'_> {
     let plain = if facts.chunked { dechunk(body) } else { Cow::Borrowed(body) };
     let unpacked = match facts.coding {
         _ if plain.is_empty() => None,
@@ -87,32 +88,28 @@ pub(super) fn content<'a>(facts: Facts, body: &'a [u8], bytes_max: usize) -> Con
 
 /// The data of all chunks that are there; a body that is not made of chunks is left as it is.
 fn dechunk(body: &[u8]) -> Cow<'_, [u8]> {
-    let mut data = Vec::with_capacity(body.len());
+    let mut data = Cow::Borrowed(&body[..0]);
     let mut rest = body;
     while let Some(line_end) = memchr::memchr(b'\n', rest) {
         let line = rest[..line_end].split(|&byte| byte == b';').next().unwrap_or_default();
         let digits = std::str::from_utf8(line.trim_ascii()).unwrap_or_default();
         let Ok(size) = usize::from_str_radix(digits, 16) else { return Cow::Borrowed(body) };
         if size == 0 {
-            return Cow::Owned(data);
+            return data;
         }
         rest = &rest[line_end + 1..];
         let there = size.min(rest.len());
-        data.extend_from_slice(&rest[..there]);
-        rest = rest[there..].trim_ascii_start_crlf();
+        if data.is_empty() {
+            // Most bodies have one chunk, and that needs no copy.
+            data = Cow::Borrowed(&rest[..there]);
+        } else {
+            data.to_mut().extend_from_slice(&rest[..there]);
+        }
+        let after = &rest[there..];
+        rest = after.strip_prefix(b"\r\n").or(after.strip_prefix(b"\n")).unwrap_or(after);
     }
     // The message was cut within its chunks, or there was none.
-    Cow::Owned(data)
-}
-
-trait TrimCrlf {
-    fn trim_ascii_start_crlf(&self) -> &Self;
-}
-
-impl TrimCrlf for [u8] {
-    fn trim_ascii_start_crlf(&self) -> &Self {
-        self.strip_prefix(b"\r\n").or_else(|| self.strip_prefix(b"\n")).unwrap_or(self)
-    }
+    data
 }
 
 /// `None` when not even the beginning can be read.

@@ -1,4 +1,5 @@
-//! The conductor's end of the outcome thread: two bounded lock-free queues of batches, and wake-ups only for sleepers.
+//! The conductor's end of the outcome thread: two bounded lock-free queues of batches, and wake-ups only for
+//! sleepers.
 
 use std::sync::{
     Arc, OnceLock,
@@ -83,8 +84,8 @@ impl Counter {
         Self { shared, queued_bytes_max }
     }
 
-    /// Hands a batch over. Gives it back when the outcome thread is behind (batches or bytes); try again after the bell,
-    /// and dispatch nothing new meanwhile. Order is kept.
+    /// Hands a batch over. Gives it back when the outcome thread is behind (batches or bytes); try again after the
+    /// bell, and dispatch nothing new meanwhile. Order is kept.
     pub fn submit(&self, batch: Vec<Outcome>) -> Result<(), Vec<Outcome>> {
         let shared = &self.shared;
         let bytes: u64 = batch.iter().map(Outcome::bytes).sum();

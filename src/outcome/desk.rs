@@ -1,8 +1,8 @@
 //! The outcome thread: takes outcomes, writes tuples and quarantine entries, and says when they are safe.
 //!
 //! An outcome is acknowledged after the sync point that covers it: gzip member ended, written, fdatasync. Sync points
-//! come at most every [`DeskSettings::sync_age`], or when much is unsynced; so an acknowledgement takes that long, and the
-//! cost of fdatasync does not grow with the rate. After an error nothing more is written or acknowledged.
+//! come at most every [`DeskSettings::sync_age`], or when much is unsynced; so an acknowledgement takes that long,
+//! and the cost of fdatasync does not grow with the rate. After an error nothing more is written or acknowledged.
 
 use std::path::PathBuf;
 use std::sync::{Arc, atomic::Ordering};
@@ -69,10 +69,10 @@ impl DeskSettings {
     }
 }
 
-/// Prepares the directories and takes over what dead runs left. `conductor` is rung when outcomes are safe or the desk
-/// has failed. Run [`Desk::run`] on a thread of its own.
+/// Prepares the directories and takes over what dead runs left. `conductor` is rung when outcomes are safe or the
+/// desk has failed. Run [`Desk::run`] on a thread of its own.
 pub fn open(
-    settings: DeskSettings,
+    settings: &DeskSettings,
     conductor: Arc<Bell>,
 ) -> Result<(Counter, Desk, Recovered), OutcomeError> {
     let mut recovered = Recovered::default();

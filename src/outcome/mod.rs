@@ -30,6 +30,7 @@ pub use desk::{Desk, DeskSettings, Outcome, open};
 pub use error::OutcomeError;
 pub use journal::{Entry, Journal, Lanes, Members, Stage};
 pub use quarantine::{Misfit, Quarantine, Raw};
+pub use recovery::Recovered;
 pub use render::Renderer;
 pub use tuple::{Attempt, Message, Reply, TargetRequest, Tuple};
-pub use tuple_file::{TupleFiles, TupleLimits};
+pub use tuple_file::{TupleFiles, TupleLimits, Written};

@@ -8,10 +8,12 @@
 //! | other UTF-8, and the empty body | `inlinedTextBody` |
 //! | the rest | `inlinedBase64Body` |
 //!
-//! JSON stands in the line as it stood in the body: numbers, key order, duplicate keys and escapes are untouched, only
-//! line ends between tokens go. When JSON values are followed by a piece of one (a body that was cut), the piece is
-//! shown beside them as text. A body above the bound shows its beginning and says in `inlinedBodyCut` what is missing.
+//! JSON stands in the line as it stood in the body: numbers, key order, duplicate keys and escapes are untouched,
+//! only line ends between tokens go. When JSON values are followed by a piece of one (a body that was cut), the
+//! piece is shown beside them as text. A body above the bound shows its beginning and says in `inlinedBodyCut` what
+//! is missing.
 
+use std::borrow::Cow;
 use std::io::Write;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -23,7 +25,8 @@ use super::content::{Content, More};
 pub(super) fn write(out: &mut Vec<u8>, content: &Content<'_>, form: bool, missing: Missing) {
     out.push(b'{');
     let bytes = &content.bytes[..];
-    if !json(out, bytes) && !(form && content.more.is_none() && form_encoded(out, bytes)) {
+    let form = form && content.more.is_none();
+    if !(json(out, bytes) || form && form_encoded(out, bytes)) {
         text_or_base64(out, bytes, content.more.is_some());
     }
     cut(out, content, missing);
@@ -36,13 +39,11 @@ pub(super) struct Missing(pub(super) u64);
 
 /// Appends a JSON string. Bytes that are not UTF-8 are read as Latin-1, as HTTP/1 once had it.
 pub(super) fn string(out: &mut Vec<u8>, bytes: &[u8]) {
-    let to_memory = match std::str::from_utf8(bytes) {
-        Ok(text) => serde_json::to_writer(&mut *out, text),
-        Err(_) => {
-            let text: String = bytes.iter().map(|&byte| char::from(byte)).collect();
-            serde_json::to_writer(&mut *out, &text)
-        }
-    };
+    let text = std::str::from_utf8(bytes).map_or_else(
+        |_| Cow::Owned(bytes.iter().map(|&byte| char::from(byte)).collect::<String>()),
+        Cow::Borrowed,
+    );
+    let to_memory = serde_json::to_writer(&mut *out, &*text);
     to_memory.expect("invariant: writing a string to memory cannot fail");
 }
 
@@ -205,19 +206,20 @@ fn cut(out: &mut Vec<u8>, content: &Content<'_>, missing: Missing) {
     if content.more.is_none() && missing.0 == 0 {
         return;
     }
-    let mut parts = format!("\"shown\":{}", content.bytes.len());
-    match content.more {
-        None => {}
-        Some(More::Of { bytes, crc32c }) => {
-            parts += &format!(",\"length\":{bytes},\"crc32c\":\"{crc32c:08x}\"");
-        }
-        Some(More::AtLeast(bytes)) => parts += &format!(",\"lengthAtLeast\":{bytes}"),
-    }
-    if missing.0 > 0 {
-        parts += &format!(",\"notKept\":{}", missing.0);
-    }
-    write!(out, ",\"inlinedBodyCut\":{{{parts}}}")
+    write!(out, ",\"inlinedBodyCut\":{{\"shown\":{}", content.bytes.len())
+        .and_then(|()| match content.more {
+            None => Ok(()),
+            Some(More::Of { bytes, crc32c }) => {
+                write!(out, ",\"length\":{bytes},\"crc32c\":\"{crc32c:08x}\"")
+            }
+            Some(More::AtLeast(bytes)) => write!(out, ",\"lengthAtLeast\":{bytes}"),
+        })
+        .and_then(|()| match missing.0 {
+            0 => Ok(()),
+            bytes => write!(out, ",\"notKept\":{bytes}"),
+        })
         .expect("invariant: writing to memory cannot fail");
+    out.push(b'}');
 }
 
 /// Above this a form is shown as text: nobody reads it as a form, and finding names is linear.
@@ -225,8 +227,6 @@ const FORM_FIELDS_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
-
     use proptest::prelude::*;
 
     use super::*;

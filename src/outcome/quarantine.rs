@@ -1,5 +1,5 @@
-//! The quarantine: `quarantine-<yyyyMMddTHHmmssZ>-<run>-<number>.jsonl`, one entry per line, plain, so that an operator can
-//! read it with any tool and send what is in it again.
+//! The quarantine: `quarantine-<yyyyMMddTHHmmssZ>-<run>-<number>.jsonl`, one entry per line, plain, so that an
+//! operator can read it with any tool and send what is in it again.
 //!
 //! ```json
 //! {"at":"2026-11-21T09:29:17Z","place":"logging-traffic-topic:3:1042","node":"…","connection":"…","index":3,
@@ -7,8 +7,9 @@
 //! ```
 //!
 //! A request or record above [`INLINE_BYTES_MAX`] stands whole in the `.bin` file of the same name instead:
-//! `"request_file":{"name":"….bin","offset":0,"bytes":73400320,"crc32c":"…"}`. It is written before its entry, so an entry
-//! never names bytes that are not there. Files are begun with their first entry and never written by a later run.
+//! `"request_file":{"name":"….bin","offset":0,"bytes":73400320,"crc32c":"…"}`. It is written before its entry, so
+//! an entry never names bytes that are not there. Files are begun with their first entry and never written by a
+//! later run.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -166,18 +167,14 @@ impl Quarantine {
 fn put_aside(dir: &Path, open: &mut OpenFile, bytes: &[u8]) -> Result<Aside, OutcomeError> {
     let name = format!("{}.bin", open.stem);
     let path = dir.join(&name);
-    let mut file = match open.bodies.take() {
-        Some(file) => file,
-        None => {
-            let file = files::create_locked(dir, &path)?;
-            files::sync_directory(dir)?;
-            file
-        }
-    };
+    if open.bodies.is_none() {
+        open.bodies = Some(files::create_locked(dir, &path)?);
+        files::sync_directory(dir)?;
+    }
+    let file = open.bodies.as_mut().expect("invariant: made above");
     let offset = open.body_bytes;
-    let appended = files::append(&mut file, &mut open.body_bytes, bytes);
-    open.bodies = Some(file);
-    appended.map_err(|error| OutcomeError::io(&path, "writing to the quarantine", error))?;
+    files::append(file, &mut open.body_bytes, bytes)
+        .map_err(|error| OutcomeError::io(&path, "writing to the quarantine", error))?;
     let crc32c = format!("{:08x}", crc32c::crc32c(bytes));
     Ok(Aside { name, offset, bytes: bytes.len(), crc32c })
 }

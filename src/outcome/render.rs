@@ -3,8 +3,8 @@
 //! Own keys stand at the end and only where they say something: `attemptErrors` (one entry per attempt, null where it
 //! went well), `possibleDuplicate` (true), `notes` (list of words).
 //!
-//! Where two messages of a tuple have the same body in the same coding, and mostly they have, the second one's text is
-//! copied from the first one's: that is most of what a tuple costs.
+//! Where two messages of a tuple have the same body in the same coding, and mostly they have, the second one's text
+//! is copied from the first one's: that is most of what a tuple costs.
 
 use std::io::Write;
 use std::ops::Range;

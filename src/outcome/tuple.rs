@@ -34,7 +34,8 @@ pub struct Reply {
     /// The final response.
     pub message: Message,
     /// From the source: last byte of the request to last byte of the response, as captured. From the target: first
-    /// byte sent to last byte of the response. Nanoseconds; negative when the source answered before the request's end.
+    /// byte sent to last byte of the response. Nanoseconds; negative when the source answered before the request's
+    /// end.
     pub took_ns: i64,
 }
 

@@ -1,9 +1,9 @@
 //! The tuple files: `tuples-<yyyyMMddTHHmmssZ>-<run>-<number>.log.gz`, gzip, one JSON object per line.
 //!
-//! A file is a row of gzip members. A member is compressed in memory and written with one call, at every sync point and
-//! whenever it has grown to [`TupleLimits::member_bytes`]; so what a sync point covered can be read with `zcat` at any
-//! time, be the process killed at any moment. While it grows, the file is called `….log.gz.tmp` and locked; closed, it is
-//! renamed. Never writes to a file again that it has renamed.
+//! A file is a row of gzip members. A member is compressed in memory and written with one call, at every sync point
+//! and whenever it has grown to [`TupleLimits::member_bytes`]; so what a sync point covered can be read with `zcat`
+//! at any time, be the process killed at any moment. While it grows, the file is called `….log.gz.tmp` and locked;
+//! closed, it is renamed. Never writes to a file again that it has renamed.
 
 use std::fs::File;
 use std::io::Write;
@@ -108,8 +108,8 @@ impl TupleFiles {
         Ok((files, recovered))
     }
 
-    /// Takes a tuple. It is on its way, but not safe before the next [`Self::sync`]. `now_ns`: monotonic; `unix_s` names
-    /// the file if this begins one.
+    /// Takes a tuple. It is on its way, but not safe before the next [`Self::sync`]. `now_ns`: monotonic; `unix_s`
+    /// names the file if this begins one.
     pub fn append(
         &mut self,
         tuple: &Tuple,

@@ -90,7 +90,9 @@ pub(super) fn read(bytes: &[u8]) -> Read {
         let first = noted.place.and_then(|(lane, number)| Some((saved.get(&lane)?, number)));
         first.is_none_or(|(first, number)| number >= *first)
     });
-    entries.values_mut().for_each(|noted| noted.place = None);
+    for noted in entries.values_mut() {
+        noted.place = None;
+    }
     Read::Good(entries)
 }
 

@@ -1,24 +1,26 @@
-//! The journal of a group: fingerprints of requests that have an outcome while the saved position is still before them.
+//! The journal of a group: fingerprints of requests that have an outcome while the saved position is still before
+//! them.
 //!
-//! A position only moves past a request when everything before it has an outcome, so at any moment some requests beyond
-//! it are done. After a restart they are read again, and the journal says not to send them again.
+//! A position only moves past a request when everything before it has an outcome, so at any moment some requests
+//! beyond it are done. After a restart they are read again, and the journal says not to send them again.
 //!
-//! **When it is written.** [`Journal::add`] makes one write(2) per batch and no fsync: what was added survives a kill -9 of
-//! the process. If the host crashes the tail may be lost, and those requests are sent a second time; never is one left
-//! out that had not been sent.
+//! **When it is written.** [`Journal::add`] makes one write(2) per batch and no fsync: what was added survives a
+//! kill -9 of the process. If the host crashes the tail may be lost, and those requests are sent a second time;
+//! never is one left out that had not been sent.
 //!
 //! **When it is shortened.** An entry is needed until the position that was *saved* is past its request, however many
 //! saves that takes. So the caller first saves the position, then calls [`Journal::saved`], which forgets what lies
-//! before it, notes that in the file and, when more than half of the file is stale, writes the rest into `….journal.new`
-//! and renames it over the file; a start does so too. A crash before, within or after this leaves the old file or the
-//! new one. Both hold all that the saved position needs, and a stale entry is harmless: its request is not read again.
+//! before it, notes that in the file and, when more than half of the file is stale, writes the rest into
+//! `….journal.new` and renames it over the file; a start does so too. A crash before, within or after this leaves
+//! the old file or the new one. Both hold all that the saved position needs, and a stale entry is harmless: its
+//! request is not read again.
 //!
-//! **Who may write it.** `<group>.<member>.lock` is locked for as long as a replayer runs. One that reads a capture log is
-//! the only member, 0; of Kafka groups each takes the first free member. Journals whose members are dead are adopted at
-//! the start; those of the living can be read at any time ([`Journal::others`]), since partitions move.
+//! **Who may write it.** `<group>.<member>.lock` is locked for as long as a replayer runs. One that reads a capture
+//! log is the only member, 0; of Kafka groups each takes the first free member. Journals whose members are dead are
+//! adopted at the start; those of the living can be read at any time ([`Journal::others`]), since partitions move.
 //!
-//! **When it must be emptied.** A group that begins anew (its position was removed on purpose) sends everything again:
-//! the caller calls [`Journal::clear`] when it finds no saved position.
+//! **When it must be emptied.** A group that begins anew (its position was removed on purpose) sends everything
+//! again: the caller calls [`Journal::clear`] when it finds no saved position.
 
 mod format;
 mod store;
@@ -215,5 +217,6 @@ fn seconds(unix_s: i64) -> u32 {
     u32::try_from(unix_s.max(0)).unwrap_or(u32::MAX)
 }
 
-/// Entries of requests that have not been met for so long are of partitions that others have, or of a log that is gone.
+/// Entries of requests that have not been met for so long are of partitions that others have, or of a log that is
+/// gone.
 const AGE_S_MAX: u32 = 7 * 24 * 3600;

@@ -38,8 +38,8 @@ pub(super) struct Dead {
 }
 
 impl Store {
-    /// Takes the first free member and gives back its entries. The caller writes them anew with [`Self::replace`] before
-    /// anything else: until then the file is as the last run left it.
+    /// Takes the first free member and gives back its entries. The caller writes them anew with [`Self::replace`]
+    /// before anything else: until then the file is as the last run left it.
     pub(super) fn open(
         dir: &Path,
         group: &str,

@@ -208,8 +208,8 @@ fn any_group_name_makes_a_file_name_of_its_own() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Against a model: after any run of adds, saves and restarts, all requests at or beyond the saved position that had
-    /// an outcome are known.
+    /// Against a model: after any run of adds, saves and restarts, all requests at or beyond the saved position
+    /// that had an outcome are known.
     #[test]
     fn what_the_saved_position_needs_is_always_known(
         steps in proptest::collection::vec((0..6_u8, 0..40_u64, 0..30_u64), 1..60),
