@@ -152,7 +152,6 @@ impl Connection {
         let Some(fd) = self.fd else { return };
         let len = (self.request.len() - self.sent).min(SEND_BYTES_MAX);
         if len == 0 {
-            self.exchange.sent_ns = core.now_ns;
             return;
         }
         core.out.push(Segment::Shared {
@@ -205,6 +204,9 @@ impl Connection {
         self.sending = false;
         self.sent += bytes as usize;
         core.counters.add(Counter::BytesOut, bytes);
+        if self.is_sent() {
+            self.exchange.sent_ns = core.now_ns;
+        }
         match self.state {
             State::Busy => {
                 let timeout = core.settings.response_timeout;
@@ -212,11 +214,7 @@ impl Connection {
                 self.send_on(core);
             }
             // The end of the turn tells whether all of it was sent in time.
-            State::Answered { .. } => {
-                if self.is_sent() {
-                    self.exchange.sent_ns = core.now_ns;
-                }
-            }
+            State::Answered { .. } => {}
             _ => {
                 self.hand_back(core);
                 self.touch(core);

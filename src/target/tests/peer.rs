@@ -216,7 +216,7 @@ impl Peer {
             let garbage: &[u8] = match random.below(3) {
                 0 => b"\x15\x03\x01 what is this\r\n\r\n",
                 1 => b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
-                _ => b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+                _ => b"HTTP/1.1 200 OK\nContent-Length: 0\r\n\r\n",
             };
             self.push(due, garbage.to_vec());
             return self.served.push(served);

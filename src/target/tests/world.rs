@@ -218,7 +218,12 @@ impl World {
         self.act_peers();
         let net = &mut *self.net.borrow_mut();
         let peers = self.peers.iter().filter(|peer| !peer.done).map(|peer| peer.next_ns);
-        let own = self.conductor.is_some().then_some(self.next_ns);
+        let setup = &self.setup;
+        let busy = (self.sent.len() - self.replies.len()) as u64;
+        let more = busy < setup.in_flight && (self.sent.len() as u64) < setup.jobs;
+        let own = [(more, self.next_ns), (!self.cancelled, setup.cancel_ns), (true, setup.gone_ns)];
+        let own = own.into_iter().filter(|_| self.conductor.is_some());
+        let own = own.filter_map(|(wanted, at)| wanted.then_some(at));
         let alarm = peers.chain(own).min();
         net.alarm_ns = alarm.map(|at| at.max(net.now_ns() + 1)).filter(|at| *at != u64::MAX);
     }
