@@ -5,6 +5,7 @@
 mod capture;
 mod log;
 mod logging;
+mod replay;
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
@@ -22,6 +23,7 @@ struct Arguments {
 enum Command {
     Capture(Box<capture::Arguments>),
     Log(log::Arguments),
+    Replay(Box<replay::Arguments>),
 }
 
 /// Parses the command line of this process and does what it says.
@@ -39,6 +41,7 @@ pub fn run() -> ExitCode {
     let result = match arguments.command {
         Command::Capture(arguments) => capture::run(*arguments),
         Command::Log(arguments) => log::run(arguments),
+        Command::Replay(arguments) => replay::run(*arguments),
     };
     match result {
         Ok(()) => ExitCode::Ok,

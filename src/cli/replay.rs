@@ -57,7 +57,12 @@ pub(super) struct Arguments {
     log: Option<PathBuf>,
 
     /// Read a topic instead: bootstrap servers, as host:9092,host2:9092
-    #[arg(long, env = "TAPLINE_REPLAY_KAFKA_BROKERS", value_name = "LIST", conflicts_with = "input")]
+    #[arg(
+        long,
+        env = "TAPLINE_REPLAY_KAFKA_BROKERS",
+        value_name = "LIST",
+        conflicts_with = "input"
+    )]
     kafka_brokers: Option<String>,
 
     /// The topic
@@ -70,7 +75,12 @@ pub(super) struct Arguments {
     kafka_topic: String,
 
     /// File of librdkafka properties, one name=value per line
-    #[arg(long, env = "TAPLINE_REPLAY_KAFKA_CONFIG", value_name = "FILE", requires = "kafka_brokers")]
+    #[arg(
+        long,
+        env = "TAPLINE_REPLAY_KAFKA_CONFIG",
+        value_name = "FILE",
+        requires = "kafka_brokers"
+    )]
     kafka_config: Option<PathBuf>,
 
     /// Read lines of base64 records (`<base64>` or `<key>|<base64>`, plain or gzip) from a file, or - for standard input
@@ -120,11 +130,21 @@ pub(super) struct Arguments {
     auth: Option<AuthMode>,
 
     /// User for --auth basic
-    #[arg(long, env = "TAPLINE_REPLAY_AUTH_USER", value_name = "NAME", requires = "auth_password_file")]
+    #[arg(
+        long,
+        env = "TAPLINE_REPLAY_AUTH_USER",
+        value_name = "NAME",
+        requires = "auth_password_file"
+    )]
     auth_user: Option<String>,
 
     /// File with the password for --auth basic
-    #[arg(long, env = "TAPLINE_REPLAY_AUTH_PASSWORD_FILE", value_name = "FILE", requires = "auth_user")]
+    #[arg(
+        long,
+        env = "TAPLINE_REPLAY_AUTH_PASSWORD_FILE",
+        value_name = "FILE",
+        requires = "auth_user"
+    )]
     auth_password_file: Option<PathBuf>,
 
     /// Value of the Authorization header for --auth header
@@ -177,7 +197,7 @@ pub(super) struct Arguments {
 
     /// The most requests per second
     #[arg(long, env = "TAPLINE_REPLAY_MAX_RATE", value_name = "N")]
-    max_rate: Option<f64>,
+    max_rate: Option<u64>,
 
     /// The most request bytes per second, as 50MiB
     #[arg(long, env = "TAPLINE_REPLAY_MAX_BYTES_PER_SECOND", value_name = "BYTES", value_parser = units::bytes)]
@@ -291,7 +311,7 @@ fn config(arguments: Arguments) -> Result<ReplayConfig, Failure> {
     if a.workers == Some(0) || a.max_in_flight == Some(0) {
         return refuse("--workers and --max-in-flight must be at least 1".into());
     }
-    if a.max_rate.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) || a.max_bytes_per_second == Some(0) {
+    if a.max_rate == Some(0) || a.max_bytes_per_second == Some(0) {
         return refuse("--max-rate and --max-bytes-per-second must be above 0".into());
     }
     if a.lookahead <= a.connection_timeout {
@@ -301,9 +321,12 @@ fn config(arguments: Arguments) -> Result<ReplayConfig, Failure> {
                 .into(),
         );
     }
-    let wants_source = a.start_after.iter().any(|condition| matches!(condition, StartAfter::Snapshot { .. }));
+    let wants_source =
+        a.start_after.iter().any(|condition| matches!(condition, StartAfter::Snapshot { .. }));
     if wants_source && a.source.is_none() {
-        return refuse("--start-after snapshot:… asks the source cluster: name it with --source".into());
+        return refuse(
+            "--start-after snapshot:… asks the source cluster: name it with --source".into(),
+        );
     }
     if a.group.is_empty() {
         return refuse("--group must not be empty".into());
@@ -412,13 +435,20 @@ fn auth(a: &Arguments) -> Result<Auth, Failure> {
                 return Err(missing("--auth-user and --auth-password-file"));
             };
             let text = fs::read_to_string(file).map_err(|error| {
-                Failure::configuration(format!("the password file {} cannot be read: {error}", file.display()))
+                Failure::configuration(format!(
+                    "the password file {} cannot be read: {error}",
+                    file.display()
+                ))
             })?;
-            Auth::Basic { user: user.clone(), password: text.trim_end_matches(['\r', '\n']).to_owned() }
+            Auth::Basic {
+                user: user.clone(),
+                password: text.trim_end_matches(['\r', '\n']).to_owned(),
+            }
         }
         Some(AuthMode::Sigv4) => {
             let pair = a.sigv4.as_deref().and_then(|text| text.split_once(','));
-            let (service, region) = pair.ok_or_else(|| missing("--sigv4 service,region, as es,us-east-1"))?;
+            let (service, region) =
+                pair.ok_or_else(|| missing("--sigv4 service,region, as es,us-east-1"))?;
             Auth::SigV4 { service: service.trim().into(), region: region.trim().into() }
         }
     })

@@ -55,7 +55,7 @@ pub struct ReplayConfig {
     /// Caps.
     pub max_in_flight: Option<usize>,
     /// Requests per second.
-    pub max_rate: Option<f64>,
+    pub max_rate: Option<u64>,
     /// Request bytes per second.
     pub max_bytes_per_second: Option<u64>,
     /// How often a request that failed is sent in all.

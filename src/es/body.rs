@@ -55,6 +55,12 @@ impl fmt::Display for BodyError {
 
 impl std::error::Error for BodyError {}
 
+/// Whether the message behind this head is chunked: the field alone, as of a message that was framed already.
+pub fn is_chunked(head: &[u8]) -> bool {
+    field(head, b"transfer-encoding")
+        .is_some_and(|value| value.to_ascii_lowercase().ends_with(b"chunked"))
+}
+
 /// The body of `message`, out of chunks and codings; borrowed where it lies plain. `head_bytes` are those of the head
 /// with its blank line, `chunked` what the framing found, `bytes_max` what the body may have at most.
 ///

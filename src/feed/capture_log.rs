@@ -40,6 +40,7 @@ pub struct LogFeed {
     _held: File,
     track: LogTrack,
     saved: Position,
+    is_new: bool,
     ended: bool,
     idle: bool,
 }
@@ -69,6 +70,7 @@ impl LogFeed {
             return Err(deleted(&error, &options.group));
         }
         let reader = Reader::open(dir, &start).map_err(log_failure)?;
+        let is_new = saved.is_none();
         Ok(Self {
             dir: dir.to_path_buf(),
             options,
@@ -77,6 +79,7 @@ impl LogFeed {
             _held: held,
             track: LogTrack::new(start.clone()),
             saved: start,
+            is_new,
             ended: false,
             idle: false,
         })
@@ -84,6 +87,10 @@ impl LogFeed {
 }
 
 impl Feed for LogFeed {
+    fn is_new(&self) -> bool {
+        self.is_new
+    }
+
     fn next(&mut self, want_records: bool, _now: Instant) -> Result<Next<'_>, Failure> {
         if self.ended {
             return Ok(Next::End);

@@ -131,6 +131,11 @@ pub trait Feed: Send {
     /// for an answer of the brokers at most: one second, while partitions are being assigned.
     fn next(&mut self, want_records: bool, now: Instant) -> Result<Next<'_>, Failure>;
 
+    /// The group had no position: nothing it did before counts.
+    fn is_new(&self) -> bool {
+        false
+    }
+
     /// Every record of the lane before `number` has its outcome on disk. Never goes back.
     fn done(&mut self, lane: u32, number: u64);
 

@@ -10,6 +10,7 @@
 //!                                                    /<first sequence>.seg.corrupt   kept aside
 //! <dir>/groups/<name>                                                 one reading position
 //! <dir>/setup.lock                                                    taken while creating
+//! <dir>/source                                                        whose traffic this is
 //! ```
 //!
 //! A batch never straddles two segments, and the old segment is synced before the next one is
@@ -64,6 +65,10 @@ pub use writer::Writer;
 
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// A file beside the incarnations: the URL of the source whose traffic the log holds, as one line. Written by capture for
+/// replay, which must not send to the source; no part of the format.
+pub const SOURCE_FILE: &str = "source";
 
 /// Where the log is and how large it may become.
 #[derive(Debug, Clone)]

@@ -12,11 +12,19 @@
 
 pub mod amend;
 pub mod assembly;
+pub mod conductor;
 pub mod exchange;
 pub mod limiter;
+mod look;
 pub mod order;
+pub mod outcome;
 pub mod pace;
 pub mod pins;
 pub mod retry;
+mod sending;
 mod table;
 pub mod totals;
+mod touch;
+
+pub use look::Look;
+pub use table::{Attempt, AttemptAnswer};

@@ -4,7 +4,13 @@
 
 use std::collections::VecDeque;
 
-use super::exchange::{Answer, ExchangeId, Request, Unanswered};
+use super::{
+    amend::Change,
+    exchange::{Answer, ExchangeId, Request, Unanswered},
+    order::Ready,
+    retry,
+};
+use crate::{feed::Place, rewrite::Changed};
 
 /// How far a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,12 +45,16 @@ pub struct AttemptAnswer {
     pub bytes: Vec<u8>,
     /// Bytes of the head with its blank line.
     pub head_bytes: usize,
+    /// Bytes on the wire.
+    pub wire_bytes: u64,
 }
 
 /// A request and what is known about it.
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) request: Request,
+    /// Where in the records it became complete.
+    pub(super) place: Place,
     pub(super) answer: Option<Answer>,
     pub(super) unanswered: Option<Unanswered>,
     pub(super) stage: Stage,
@@ -52,37 +62,101 @@ pub(super) struct Exchange {
     pub(super) known: bool,
     /// It never reached the source.
     pub(super) undelivered: bool,
-    /// What is sent instead of the captured bytes.
-    pub(super) amended: Option<Vec<u8>>,
-    /// The bytes of the next attempt, made and not yet sent.
-    pub(super) prepared: Option<Vec<u8>>,
-    /// Items of a bulk whose place among others is not known.
-    pub(super) uncertain_items: Vec<usize>,
+    /// Whether it goes at all, and as what, was looked at.
+    pub(super) examined: bool,
+    /// What goes instead of the captured bytes.
+    pub(super) change: Option<Box<Change>>,
+    /// What the schedule lets go now.
+    pub(super) part: Part,
+    /// Of a part of a bulk, the message.
+    pub(super) part_bytes: Option<Vec<u8>>,
+    /// The bytes of the next attempt, made and not yet sent; `None` inside: the captured ones.
+    pub(super) prepared: Option<Prepared>,
+    pub(super) asked: Option<retry::Asked>,
+    pub(super) progress: retry::Progress,
+    /// What goes again.
+    pub(super) again: retry::Body,
+    /// The captured bytes are with a worker.
+    pub(super) lent: bool,
+    /// What was sent last, where that is not what was captured.
+    pub(super) sent: Option<Vec<u8>>,
     pub(super) attempts: Vec<Attempt>,
+    /// Attempts of all parts.
     pub(super) attempt_count: u32,
-    /// The connection was lost without an answer after something was sent.
+    /// What failed in the parts so far.
+    pub(super) failure: Option<String>,
     pub(super) possible_duplicate: bool,
+    pub(super) notes: Vec<&'static str>,
     /// What [`Table::bytes`] counts for it.
     counted: u64,
 }
 
+/// What the schedule lets go: all, or some items of a bulk.
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    pub(super) items: Option<Vec<u32>>,
+    /// Items that are not to be sent, from all parts.
+    pub(super) left_out: Vec<usize>,
+    pub(super) last: bool,
+}
+
+/// An attempt that can be sent.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// `None`: the captured bytes.
+    pub(super) bytes: Option<Vec<u8>>,
+    pub(super) head_request: bool,
+}
+
+impl From<Changed> for Prepared {
+    fn from(changed: Changed) -> Self {
+        Self { bytes: Some(changed.bytes), head_request: changed.head_request }
+    }
+}
+
 impl Exchange {
-    pub(super) fn new(request: Request, known: bool) -> Self {
+    pub(super) fn new(request: Request, place: Place, known: bool) -> Self {
         Self {
             request,
+            place,
             answer: None,
             unanswered: None,
             stage: Stage::Waiting,
             known,
             undelivered: false,
-            amended: None,
+            examined: false,
+            change: None,
+            part: Part::default(),
+            part_bytes: None,
             prepared: None,
-            uncertain_items: Vec::new(),
+            asked: None,
+            progress: retry::Progress::default(),
+            again: retry::Body::All,
+            lent: false,
+            sent: None,
             attempts: Vec::new(),
             attempt_count: 0,
+            failure: None,
             possible_duplicate: false,
+            notes: Vec::new(),
             counted: 0,
         }
+    }
+
+    /// The message that goes, before transforms and headers; all of it, when it goes in parts.
+    pub(super) fn base(&self) -> &[u8] {
+        self.change.as_ref().map_or(&self.request.bytes, |change| &change.bytes)
+    }
+
+    /// The schedule lets it, or a part of it, go.
+    pub(super) fn let_go(&mut self, ready: Ready) {
+        self.part.items = ready.items;
+        self.part.last = ready.last;
+        self.part.left_out = ready.left_out.into_iter().map(|item| item as usize).collect();
+        self.part_bytes = None;
+        self.prepared = None;
+        self.progress = retry::Progress::default();
+        self.again = retry::Body::All;
     }
 
     /// Captured bytes and what replay keeps beside them: its own copy with another head, and this struct.

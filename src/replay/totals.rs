@@ -51,6 +51,8 @@ pub struct Totals {
     pub skipped_refused_items: u64,
     /// Left out: it never reached the source.
     pub skipped_undelivered: u64,
+    /// Left out: it names a scroll or another context that only the source knows.
+    pub skipped_context: u64,
     /// Left out: an earlier run had sent it.
     pub duplicates_skipped: u64,
     /// Requests that were not sent since they could not be made.
@@ -78,6 +80,7 @@ impl Totals {
             + self.skipped_filtered
             + self.skipped_refused
             + self.skipped_undelivered
+            + self.skipped_context
             + self.duplicates_skipped
             + self.unsendable
             + self.handed_back

@@ -17,6 +17,8 @@ use crate::{
 const OTHER_DESCRIPTORS: u64 = 64;
 /// Below this many descriptors a proxy cannot do its work.
 const DESCRIPTORS_MIN: u64 = 256;
+/// What replay needs at most.
+const REPLAY_DESCRIPTORS_MIN: u64 = 1200;
 /// Below this many it can, but an operator should know.
 const DESCRIPTORS_ADVISED: u64 = 20_000;
 
@@ -60,6 +62,18 @@ pub(super) fn descriptors() -> Result<(), Failure> {
             connections,
             "the open-files limit allows few connections; raise it with LimitNOFILE= or ulimit -n"
         );
+    }
+    Ok(())
+}
+
+/// Replay takes a connection per request in flight, and files of its own.
+pub(super) fn descriptors_for_replay() -> Result<(), Failure> {
+    let allowed = limits::raise_open_files();
+    if allowed < REPLAY_DESCRIPTORS_MIN {
+        return Err(Failure::configuration(format!(
+            "only {allowed} files may be open (RLIMIT_NOFILE), and up to {REPLAY_DESCRIPTORS_MIN} are needed. Run: ulimit -n \
+             65536, or set LimitNOFILE=65536 in the unit"
+        )));
     }
     Ok(())
 }

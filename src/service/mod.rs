@@ -2,13 +2,11 @@
 //!
 //! The only room that starts threads of the data path. It sees no byte of the traffic.
 
-mod ask;
 pub mod capture;
 mod checks;
-mod progress;
+pub mod replay;
 mod signals;
 mod sinks;
-mod start_after;
 
 /// What the control thread waits for.
 #[derive(Debug)]

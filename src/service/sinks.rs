@@ -69,6 +69,10 @@ fn log_sink(
     let dir = settings.dir.clone();
     let writer = log::Writer::create(settings, &origin.node, origin.incarnation, SystemTime::now())
         .map_err(Failure::configuration)?;
+    // Replay does without; what it cannot read it cannot compare.
+    if let Err(error) = std::fs::write(dir.join(log::SOURCE_FILE), format!("{}\n", config.source)) {
+        tracing::warn!(event = "log.source_unnoted", %error, "the source's URL could not be noted beside the log");
+    }
     tracing::info!(event = "log.open", log = %dir.display(), "records go to the capture log");
     let sink = LogSink::new(writer, links, bell, counters);
     Ok(Box::new(move || sink.run().map_err(|error| error.to_string())))

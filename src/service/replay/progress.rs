@@ -8,7 +8,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
-use crate::replay::totals::Totals;
+use crate::replay::{Look, totals::Totals};
 
 /// How often the bar is drawn anew.
 const DRAW: Duration = Duration::from_millis(500);
@@ -37,6 +37,19 @@ pub(super) struct View {
     pub(super) bytes_left: Option<u64>,
     /// Why it does not go faster.
     pub(super) why: String,
+}
+
+impl View {
+    /// Takes over what the core says.
+    pub(super) fn take(&mut self, look: Look) {
+        self.totals = look.totals;
+        self.in_flight = look.in_flight;
+        self.in_flight_limit = look.in_flight_limit;
+        self.open = look.open;
+        self.open_bytes = look.open_bytes;
+        self.lag_s = look.lag_s;
+        self.why = look.why;
+    }
 }
 
 /// Draws or logs, and knows how fast things go.
@@ -206,7 +219,7 @@ impl<'a> Summary<'a> {
             "{} requests of {} records: {} sent as well as on the source, {} failed",
             t.requests, t.read_records, t.done, t.failed
         );
-        let more: [(u64, &str); 12] = [
+        let more: [(u64, &str); 13] = [
             (t.retries, "retries"),
             (t.quarantined, "quarantined"),
             (t.failed_items, "bulk items failed"),
@@ -216,6 +229,7 @@ impl<'a> Summary<'a> {
                 "left out since the source had refused them",
             ),
             (t.skipped_undelivered, "left out since they never reached the source"),
+            (t.skipped_context, "left out since only the source knows their scroll"),
             (t.skipped_only, "left out by --only"),
             (t.skipped_filtered, "left out by a filter"),
             (t.truncated_requests, "not sent since a part is missing"),

@@ -1,0 +1,603 @@
+//! The whole of the core: records in, jobs out, replies in, outcomes out.
+//!
+//! Owns every request from the record it begins in to the moment its outcome is written. Never blocks and never waits:
+//! whoever turns it says what time it is, and asks when something is due next.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashSet, VecDeque},
+};
+
+use super::{
+    amend,
+    assembly::{self, Assembly, Event, Trouble},
+    exchange::{ExchangeId, Mark},
+    limiter::{Admission, Bounds, Limiter},
+    order::{Facts, Order, Schedule},
+    outcome::{Entry, Oddity, Outcome, What},
+    pace::{Pace, Speed},
+    pins::Pins,
+    retry,
+    table::{Exchange, Stage, Table},
+    totals::Totals,
+    touch,
+};
+use crate::{
+    feed::Place,
+    proto::RecordView,
+    rewrite::{Credentials, Rewriter},
+};
+
+/// What the core is told once.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Bounds of reassembly.
+    pub assembly: assembly::Limits,
+    /// What is kept in order beside each connection.
+    pub order: Order,
+    /// Captured time to real time.
+    pub speed: Speed,
+    /// Only requests of this kind are sent.
+    pub only: Only,
+    /// What is changed from the source's answers.
+    pub amend: amend::Settings,
+    /// When a request is sent again.
+    pub retry: retry::Policy,
+    /// How many may be in flight.
+    pub bounds: Bounds,
+    /// Memory of everything that was read and is not finished, bytes.
+    pub read_ahead_bytes: u64,
+    /// How far ahead of what is due records are read, captured nanoseconds.
+    pub lookahead_ns: i64,
+    /// Requests, answers and replies are kept whole for the tuples.
+    pub tuples: bool,
+    /// Bytes of a reply that tuples keep.
+    pub reply_bytes_max: usize,
+}
+
+/// Which requests are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Only {
+    /// All.
+    All,
+    /// Those that may change something.
+    Writes,
+    /// Those that change nothing.
+    Reads,
+}
+
+/// Both clocks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Now {
+    /// For deadlines, nanoseconds.
+    pub monotonic_ns: u64,
+    /// For signatures and lag, nanoseconds since 1970.
+    pub unix_ns: i64,
+}
+
+/// A request to be sent once.
+#[derive(Debug)]
+pub struct Job {
+    /// Its number, given back with the reply.
+    pub id: u64,
+    /// What to send.
+    pub bytes: Vec<u8>,
+    /// The response has no body.
+    pub head_request: bool,
+    /// Bytes of the response that are wanted.
+    pub keep: usize,
+}
+
+/// What came of a job.
+#[derive(Debug)]
+pub struct Reply {
+    /// The job's.
+    pub id: u64,
+    /// The job's bytes.
+    pub bytes: Vec<u8>,
+    /// The response, or why there is none.
+    pub result: Result<Response, Broken>,
+    /// From the start of sending to the result, nanoseconds.
+    pub took_ns: u64,
+}
+
+/// The target's final response.
+#[derive(Debug)]
+pub struct Response {
+    /// Status code.
+    pub status: u16,
+    /// Head and body, perhaps cut.
+    pub bytes: Vec<u8>,
+    /// Bytes of the head with its blank line.
+    pub head_bytes: usize,
+    /// All of it is in `bytes`.
+    pub whole: bool,
+    /// Bytes on the wire.
+    pub wire_bytes: u64,
+}
+
+/// Why there is no response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// As far as retries depend on it.
+    pub kind: BrokenKind,
+    /// In words.
+    pub text: String,
+}
+
+/// The kinds of [`Broken`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrokenKind {
+    /// No connection could be made; nothing was sent.
+    Unconnected,
+    /// A connection that had served before ended without a byte of a response.
+    Stale,
+    /// The connection ended within the exchange.
+    Lost,
+    /// No byte came for too long.
+    TimedOut,
+    /// What came is no HTTP response.
+    Malformed,
+    /// The worker was told to end.
+    Cancelled,
+}
+
+/// The core.
+pub struct Conductor {
+    pub(super) settings: Settings,
+    pub(super) rewriter: Rewriter,
+    pub(super) credentials: Option<Credentials>,
+    assembly: Assembly,
+    events: Vec<Event>,
+    pub(super) pins: Pins,
+    pub(super) schedule: Schedule,
+    pub(super) pace: Pace,
+    pub(super) limiter: Limiter,
+    pub(super) table: Table,
+    /// Fingerprints of what earlier runs have sent.
+    known: HashSet<u64>,
+    last_place: Option<Place>,
+    /// May go now, oldest first.
+    pub(super) queue: VecDeque<ExchangeId>,
+    /// May go at a time.
+    pub(super) later: BinaryHeap<Reverse<(u64, ExchangeId)>>,
+    pub(super) in_flight: usize,
+    /// Outcomes that nobody took yet.
+    outbox: Vec<Outcome>,
+    unwritten: Unwritten,
+    pub(super) journal: Vec<Entry>,
+    pub(super) totals: Totals,
+    /// The limiter says that nothing may go before this.
+    limited_until_ns: Option<u64>,
+    /// The last failure of the target without an answer, and when it began.
+    pub(super) unreachable: Option<(String, u64)>,
+    random: u64,
+    pub(super) draining: bool,
+    ended: bool,
+}
+
+/// Outcomes that were handed out and are not written: what they keep, by their number.
+#[derive(Debug, Default)]
+struct Unwritten {
+    base: u64,
+    kept: VecDeque<Option<Kept>>,
+    count: usize,
+    bytes: u64,
+}
+
+/// What an outcome keeps until it is written.
+#[derive(Debug)]
+struct Kept {
+    mark: Mark,
+    fingerprint: Option<u64>,
+    bytes: u64,
+}
+
+impl Conductor {
+    /// A core that has read nothing.
+    pub fn new(settings: Settings, rewriter: Rewriter) -> Self {
+        Self {
+            rewriter,
+            credentials: None,
+            assembly: Assembly::new(settings.assembly.clone()),
+            events: Vec::new(),
+            pins: Pins::default(),
+            schedule: Schedule::new(settings.order),
+            pace: Pace::new(settings.speed),
+            limiter: Limiter::new(settings.bounds),
+            table: Table::default(),
+            known: HashSet::new(),
+            last_place: None,
+            queue: VecDeque::new(),
+            later: BinaryHeap::new(),
+            in_flight: 0,
+            outbox: Vec::new(),
+            unwritten: Unwritten::default(),
+            journal: Vec::new(),
+            totals: Totals::default(),
+            limited_until_ns: None,
+            unreachable: None,
+            random: 0x9e37_79b9_7f4a_7c15,
+            draining: false,
+            ended: false,
+            settings,
+        }
+    }
+
+    /// Whether another record is wanted: memory and captured time allow it.
+    pub fn wants_records(&self, now: Now) -> bool {
+        if self.draining || self.ended {
+            return false;
+        }
+        let until_ns = self
+            .pace
+            .captured_ns(now.monotonic_ns)
+            .map(|due_ns| due_ns.saturating_add(self.settings.lookahead_ns));
+        let is_ahead = until_ns.is_some_and(|until_ns| self.assembly.newest_ns() > until_ns);
+        !is_ahead && self.held_bytes() < self.settings.read_ahead_bytes
+    }
+
+    /// Memory of everything that was read and is not finished.
+    pub fn held_bytes(&self) -> u64 {
+        self.assembly.bytes() + self.table.bytes() + self.unwritten.bytes
+    }
+
+    /// Takes a record in.
+    pub fn record(&mut self, mark: Mark, place: &Place, payload: &[u8]) {
+        self.totals.read_records += 1;
+        self.totals.read_bytes += payload.len() as u64;
+        self.pins.read(mark);
+        match RecordView::parse(payload) {
+            Ok(view) => {
+                let mut events = std::mem::take(&mut self.events);
+                self.assembly.record(mark, &view, &mut self.pins, &mut events);
+                self.take_events(&mut events, Some(place));
+                self.events = events;
+            }
+            Err(error) => {
+                self.last_place = Some(place.clone());
+                self.poisoned(mark, place, payload, &error.to_string());
+            }
+        }
+    }
+
+    /// Takes in what cannot be a record.
+    pub fn poison(&mut self, mark: Mark, place: &Place, payload: &[u8], why: &str) {
+        self.totals.read_records += 1;
+        self.totals.read_bytes += payload.len() as u64;
+        self.pins.read(mark);
+        self.poisoned(mark, place, payload, why);
+    }
+
+    fn poisoned(&mut self, mark: Mark, place: &Place, payload: &[u8], why: &str) {
+        self.totals.undecodable_records += 1;
+        self.pins.hold(mark);
+        let oddity = Oddity {
+            place: place.clone(),
+            name: None,
+            reason: "record_undecodable",
+            detail: format!("{why}. Whatever was in it is not replayed"),
+            bytes: payload.to_vec(),
+            is_record: true,
+        };
+        self.oddity(mark, oddity);
+    }
+
+    /// The source of records has lost something.
+    pub fn loss(&mut self) {
+        self.totals.losses += 1;
+    }
+
+    /// The records are over: what waits for more of them waits no longer.
+    pub fn end(&mut self) {
+        self.ended = true;
+        let mut events = std::mem::take(&mut self.events);
+        self.assembly.end(&mut self.pins, &mut events);
+        self.take_events(&mut events, None);
+        self.events = events;
+    }
+
+    /// Stops: what is not in flight is left to the next run.
+    pub fn drain(&mut self) {
+        self.draining = true;
+        let left: Vec<ExchangeId> = self
+            .table
+            .iter()
+            .filter(|exchange| exchange.stage != Stage::InFlight)
+            .map(|exchange| exchange.request.id)
+            .collect();
+        for id in left {
+            self.schedule.cancel(id);
+        }
+        self.queue.clear();
+        self.later.clear();
+    }
+
+    /// The lane goes to somebody else: what is not in flight is handed back.
+    pub fn close_lane(&mut self, lane: u32) {
+        let mut events = std::mem::take(&mut self.events);
+        // What it forgets is among what is handed back below.
+        self.assembly.drop_lane(lane, &mut self.pins, &mut events);
+        events.clear();
+        self.events = events;
+        let left: Vec<ExchangeId> = self
+            .table
+            .iter()
+            .filter(|exchange| {
+                exchange.request.mark.lane == lane && exchange.stage != Stage::InFlight
+            })
+            .map(|exchange| exchange.request.id)
+            .collect();
+        for id in left {
+            self.schedule.cancel(id);
+            self.forget(id);
+            self.totals.handed_back += 1;
+        }
+        self.queue.retain(|id| self.table.get(*id).is_some());
+        self.later.retain(|Reverse((_, id))| self.table.get(*id).is_some());
+    }
+
+    /// Whether nothing of the lane is on its way any more, nor waits to be written.
+    pub fn lane_is_quiet(&self, lane: u32) -> bool {
+        !self.table.iter().any(|exchange| exchange.request.mark.lane == lane)
+            && !self.unwritten.kept.iter().flatten().any(|kept| kept.mark.lane == lane)
+    }
+
+    /// The lane is gone: replies that still come for it are nobody's.
+    pub fn drop_lane(&mut self, lane: u32) {
+        self.close_lane(lane);
+        self.pins.drop_lane(lane);
+        let in_flight: Vec<ExchangeId> = self
+            .table
+            .iter()
+            .filter(|exchange| exchange.request.mark.lane == lane)
+            .map(|exchange| exchange.request.id)
+            .collect();
+        for id in in_flight {
+            if let Some(exchange) = self.table.get_mut(id) {
+                exchange.stage = Stage::Abandoned;
+            }
+        }
+    }
+
+    /// What lane and number everything is done before.
+    pub fn done(&mut self, each: impl FnMut(u32, u64)) {
+        self.pins.done(each);
+    }
+
+    /// Credentials for signatures, fresh.
+    pub fn set_credentials(&mut self, credentials: Credentials) {
+        self.credentials = Some(credentials);
+    }
+
+    /// Whether requests have to be signed.
+    pub fn signs(&self) -> bool {
+        self.rewriter.signs()
+    }
+
+    /// The next request to send, if one may go now.
+    pub fn next_job(&mut self, now: Now) -> Option<Job> {
+        if self.draining {
+            return None;
+        }
+        self.let_go(now);
+        self.limited_until_ns = None;
+        while let Some(&id) = self.queue.front() {
+            let Some(size) = self.prepare(id, now) else {
+                self.queue.pop_front();
+                continue;
+            };
+            match self.limiter.admit(now.monotonic_ns, size as u64) {
+                Admission::Now => {}
+                Admission::At(until_ns) => {
+                    self.limited_until_ns = Some(until_ns);
+                    return None;
+                }
+                Admission::AfterNext => return None,
+            }
+            self.queue.pop_front();
+            return Some(self.start(id));
+        }
+        None
+    }
+
+    /// When something is due though nothing happens.
+    pub fn next_due_ns(&self) -> Option<u64> {
+        let later = self.later.peek().map(|Reverse((due, _))| *due);
+        [later, self.limited_until_ns].into_iter().flatten().min()
+    }
+
+    /// Requests that may go become queued or get their time.
+    fn let_go(&mut self, now: Now) {
+        while let Some(ready) = self.schedule.ready() {
+            let id = ready.id;
+            let Some(exchange) = self.table.get_mut(id) else { continue };
+            exchange.stage = Stage::Queued;
+            exchange.let_go(ready);
+            let due_ns = self.pace.due_ns(exchange.request.first_ns, now.monotonic_ns);
+            if due_ns <= now.monotonic_ns {
+                self.queue.push_back(id);
+            } else {
+                self.later.push(Reverse((due_ns, id)));
+            }
+        }
+        while let Some(Reverse((due_ns, id))) = self.later.peek().copied() {
+            if due_ns > now.monotonic_ns {
+                break;
+            }
+            self.later.pop();
+            if let Some(exchange) = self.table.get_mut(id) {
+                exchange.stage = Stage::Queued;
+                self.queue.push_back(id);
+            }
+        }
+    }
+
+    fn take_events(&mut self, events: &mut Vec<Event>, place: Option<&Place>) {
+        if let Some(place) = place {
+            self.last_place = Some(place.clone());
+        }
+        for event in events.drain(..) {
+            match event {
+                Event::Request(request) => {
+                    self.totals.requests += 1;
+                    let known = !self.known.is_empty() && self.known.remove(&request.fingerprint);
+                    self.schedule.admit(request.id, request.connection, touch::footprint(&request));
+                    let place = self
+                        .last_place
+                        .clone()
+                        .expect("invariant: a request comes out of a record");
+                    self.table.insert(Box::new(Exchange::new(request, place, known)));
+                }
+                Event::Answer { id, answer } => {
+                    let Some(exchange) = self.table.get_mut(id) else { continue };
+                    let answer = exchange.answer.insert(answer);
+                    let request = &exchange.request;
+                    self.schedule.answered(id, || touch::facts(request, answer));
+                    self.table.recount(id);
+                }
+                Event::Unanswered { id, why } => {
+                    self.totals.unanswered += 1;
+                    if let Some(exchange) = self.table.get_mut(id) {
+                        exchange.unanswered = Some(why);
+                    }
+                    self.schedule.answered(id, Facts::none);
+                }
+                Event::Undelivered { id } => {
+                    if let Some(exchange) = self.table.get_mut(id) {
+                        exchange.undelivered = true;
+                    }
+                    self.schedule.answered(id, Facts::none);
+                }
+                Event::Forgotten { id } => {
+                    self.schedule.cancel(id);
+                    self.forget(id);
+                }
+                Event::ConnectionEnded { .. } => {}
+                Event::Trouble(trouble) => self.trouble(trouble),
+            }
+        }
+    }
+
+    fn trouble(&mut self, trouble: Trouble) {
+        self.pins.hold(trouble.mark);
+        let oddity = Oddity {
+            place: self.last_place.clone().expect("invariant: trouble comes out of a record"),
+            name: Some(trouble.connection),
+            reason: trouble.kind.label(),
+            detail: trouble.reason,
+            bytes: trouble.bytes,
+            is_record: false,
+        };
+        self.oddity(trouble.mark, oddity);
+    }
+
+    fn oddity(&mut self, mark: Mark, oddity: Oddity) {
+        self.totals.quarantined += 1;
+        let bytes = oddity.bytes.len() as u64;
+        self.hand_out(mark, None, bytes, What::Oddity(Box::new(oddity)));
+    }
+
+    /// Gives an outcome a number; its record is held until it is written.
+    pub(super) fn hand_out(
+        &mut self,
+        mark: Mark,
+        fingerprint: Option<u64>,
+        bytes: u64,
+        what: What,
+    ) {
+        let number = self.unwritten.base + self.unwritten.kept.len() as u64;
+        self.unwritten.kept.push_back(Some(Kept { mark, fingerprint, bytes }));
+        self.unwritten.count += 1;
+        self.unwritten.bytes += bytes;
+        self.outbox.push(Outcome { number, what });
+    }
+
+    /// The outcome is written: what it kept is let go.
+    pub fn written(&mut self, number: u64) {
+        let unwritten = &mut self.unwritten;
+        let slot =
+            number.checked_sub(unwritten.base).and_then(|at| unwritten.kept.get_mut(at as usize));
+        let Some(kept) = slot.and_then(Option::take) else { return };
+        unwritten.count -= 1;
+        unwritten.bytes -= kept.bytes;
+        while let Some(None) = unwritten.kept.front() {
+            unwritten.kept.pop_front();
+            unwritten.base += 1;
+        }
+        if let Some(fingerprint) = kept.fingerprint {
+            self.journal.push(Entry { fingerprint, written: true, mark: kept.mark });
+        }
+        self.pins.release(kept.mark);
+    }
+
+    /// What has ended since the last time.
+    pub fn take_outcomes(&mut self) -> impl Iterator<Item = Outcome> {
+        self.outbox.drain(..)
+    }
+
+    /// What must not be sent again, since the last time; to be emptied.
+    pub fn take_journal(&mut self) -> &mut Vec<Entry> {
+        &mut self.journal
+    }
+
+    /// These were sent by an earlier run, or by another member of the group.
+    pub fn recall(&mut self, fingerprints: impl IntoIterator<Item = u64>) {
+        self.known.extend(fingerprints);
+    }
+
+    /// When nothing can go since memory is used up by what waits: the oldest waits no longer. To be called when there is
+    /// no job.
+    pub fn unblock(&mut self) {
+        let stuck = self.held_bytes() >= self.settings.read_ahead_bytes
+            && self.in_flight == 0
+            && self.queue.is_empty()
+            && self.later.is_empty()
+            && self.unwritten.count == 0;
+        if !stuck || self.draining || self.schedule.stop_waiting().is_some() {
+            return;
+        }
+        let mut events = std::mem::take(&mut self.events);
+        if self.table.len() == 0 {
+            self.assembly.refuse_largest(&mut self.pins, &mut events);
+        }
+        self.take_events(&mut events, None);
+        self.events = events;
+    }
+
+    /// Nothing is under way: all that was read has ended, or, when stopping, is left to the next run.
+    pub fn is_settled(&self) -> bool {
+        let written = self.outbox.is_empty() && self.unwritten.count == 0;
+        let ended =
+            if self.draining { self.in_flight == 0 } else { self.ended && self.table.len() == 0 };
+        written && ended
+    }
+
+    /// Counters so far.
+    pub fn totals(&self) -> Totals {
+        let assembly = self.assembly.counters();
+        Totals {
+            duplicate_records: assembly.duplicates,
+            missing_records: assembly.missing_records,
+            truncated_requests: assembly.truncated + assembly.too_large,
+            uncaptured_requests: assembly.uncaptured_requests,
+            ..self.totals
+        }
+    }
+
+    /// Its record is not held by it any more, and nobody will hear of it again.
+    pub(super) fn forget(&mut self, id: ExchangeId) {
+        if let Some(exchange) = self.table.remove(id) {
+            self.pins.release(exchange.request.mark);
+        }
+    }
+
+    /// A number that is not the last one (splitmix64).
+    pub(super) fn next_random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
