@@ -1,0 +1,475 @@
+//! One connection to the target and the one exchange on it.
+//!
+//! Bytes leave in [`Connection::send_on`] and arrive in [`Connection::received`] and nowhere else: a layer between them
+//! and the socket has these two places to change.
+
+use std::{rc::Rc, time::Duration};
+
+use super::{
+    Broken, Counter, Job, Reply, Response,
+    answer::{Answer, Progress},
+    core::Core,
+};
+use crate::{
+    http::Answering,
+    ring::{Chunk, Errno, Fd, ReceiveEnd, Ring, Segment, Token},
+};
+
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own; they combine freely")]
+pub(super) struct Connection {
+    pub(super) token: Token,
+    fd: Option<Fd>,
+    state: State,
+    /// When the state has lasted too long.
+    due_ns: u64,
+    connecting: bool,
+    sending: bool,
+    receiving: bool,
+    /// On the list of connections to settle.
+    dirty: bool,
+    /// It was connected at some time.
+    opened: bool,
+    /// It has carried a request before.
+    reused: bool,
+    /// The request's memory, shared with the ring while a part of it is being sent. One allocation for all requests.
+    request: Rc<Vec<u8>>,
+    /// How much of it is in the socket's buffer.
+    sent: usize,
+    exchange: Exchange,
+    answer: Answer,
+    /// The exchange's result, when it waits for the ring to give the request's memory back.
+    result: Option<Result<Response, Broken>>,
+}
+
+#[derive(Debug, Default)]
+struct Exchange {
+    id: u64,
+    started_ns: u64,
+    sent_ns: u64,
+    finished_ns: u64,
+    /// The send failed; what the target sent before is still worth reading.
+    deaf: Option<Errno>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    /// With a job. `late`: the connect was cancelled because it took too long.
+    Connecting {
+        address: usize,
+        tried: usize,
+        late: bool,
+    },
+    Idle,
+    /// With a job.
+    Busy,
+    /// With a job whose response is whole while its request is being sent, as far as is known; decided at the end of
+    /// the turn.
+    Answered {
+        close: bool,
+    },
+    /// To be closed when no operation is under way.
+    Closing {
+        reset: bool,
+    },
+}
+
+impl Connection {
+    pub(super) fn new(token: Token) -> Self {
+        Self {
+            token,
+            fd: None,
+            state: State::Closing { reset: false },
+            due_ns: u64::MAX,
+            connecting: false,
+            sending: false,
+            receiving: false,
+            dirty: false,
+            opened: false,
+            reused: false,
+            request: Rc::default(),
+            sent: 0,
+            exchange: Exchange::default(),
+            answer: Answer::new(),
+            result: None,
+        }
+    }
+
+    /// Takes a job and a socket to connect with. To be called once, on a new connection.
+    pub(super) fn connect<R: Ring>(
+        &mut self,
+        core: &mut Core<R>,
+        job: Job,
+        fd: Fd,
+        address: usize,
+    ) {
+        self.take_on(core, job);
+        self.fd = Some(fd);
+        self.connect_to(core, fd, address, 1);
+    }
+
+    /// Takes a job while idle.
+    pub(super) fn reuse<R: Ring>(&mut self, core: &mut Core<R>, job: Job) {
+        debug_assert_eq!(self.state, State::Idle);
+        self.reused = true;
+        self.take_on(core, job);
+        self.begin(core);
+    }
+
+    fn take_on<R: Ring>(&mut self, core: &mut Core<R>, job: Job) {
+        let kind = if job.head_request { Answering::Head } else { Answering::Other };
+        self.answer.expect(kind, job.keep.min(core.settings.response_bytes_max));
+        self.exchange = Exchange { id: job.id, started_ns: core.now_ns, ..Exchange::default() };
+        *self.request_mut() = job.bytes;
+        self.sent = 0;
+    }
+
+    fn request_mut(&mut self) -> &mut Vec<u8> {
+        Rc::get_mut(&mut self.request).expect("invariant: an ended send has given its share back")
+    }
+
+    fn connect_to<R: Ring>(&mut self, core: &mut Core<R>, fd: Fd, address: usize, tried: usize) {
+        self.state = State::Connecting { address, tried, late: false };
+        self.connecting = true;
+        core.ring.connect(self.token, fd, &core.settings.addresses[address]);
+        let timeout = core.settings.connect_timeout;
+        self.expire_after(core, timeout);
+    }
+
+    fn begin<R: Ring>(&mut self, core: &mut Core<R>) {
+        self.state = State::Busy;
+        let timeout = core.settings.response_timeout;
+        self.expire_after(core, timeout);
+        self.send_on(core);
+    }
+
+    fn expire_after<R: Ring>(&mut self, core: &mut Core<R>, timeout: Duration) {
+        self.due_ns = core.now_ns.saturating_add(timeout.as_nanos() as u64);
+        core.expect_at(self.due_ns);
+    }
+
+    /// Sends the next part of the request. Large ones go in parts, so that progress is seen.
+    fn send_on<R: Ring>(&mut self, core: &mut Core<R>) {
+        let Some(fd) = self.fd else { return };
+        let len = (self.request.len() - self.sent).min(SEND_BYTES_MAX);
+        if len == 0 {
+            return;
+        }
+        core.out.push(Segment::Shared {
+            bytes: Rc::clone(&self.request),
+            offset: self.sent as u32,
+            len: len as u32,
+        });
+        self.sending = true;
+        core.ring.send(self.token, fd, &mut core.out);
+    }
+
+    pub(super) fn connected<R: Ring>(&mut self, core: &mut Core<R>, result: Result<(), Errno>) {
+        self.connecting = false;
+        if result.is_ok() {
+            self.opened = true;
+            core.counters.add(Counter::Opened, 1);
+        }
+        let State::Connecting { address, tried, late } = self.state else {
+            return self.touch(core);
+        };
+        let Err(errno) = result else {
+            self.receive(core);
+            return self.begin(core);
+        };
+        core.counters.add(Counter::ConnectFailures, 1);
+        if let Some(fd) = self.fd.take() {
+            core.ring.close(fd, false);
+        }
+        // A connect is only ever cancelled here by its deadline.
+        let why = if late { Broken::ConnectTimeout } else { Broken::Connect(errno) };
+        let count = core.settings.addresses.len();
+        if tried >= count {
+            return self.give_up(core, why, false);
+        }
+        let address = (address + 1) % count;
+        match core.ring.open(&core.settings.addresses[address]) {
+            Ok(fd) => {
+                self.fd = Some(fd);
+                self.connect_to(core, fd, address, tried + 1);
+            }
+            Err(errno) => {
+                core.counters.add(Counter::NoDescriptors, 1);
+                self.give_up(core, Broken::NoDescriptors(errno), false);
+            }
+        }
+    }
+
+    /// So many bytes are in the socket's buffer.
+    pub(super) fn sent<R: Ring>(&mut self, core: &mut Core<R>, bytes: u64) {
+        self.sending = false;
+        self.sent += bytes as usize;
+        core.counters.add(Counter::BytesOut, bytes);
+        if self.is_sent() {
+            self.exchange.sent_ns = core.now_ns;
+        }
+        match self.state {
+            State::Busy => {
+                let timeout = core.settings.response_timeout;
+                self.expire_after(core, timeout);
+                self.send_on(core);
+            }
+            // The end of the turn tells whether all of it was sent in time.
+            State::Answered { .. } => {}
+            _ => {
+                self.hand_back(core);
+                self.touch(core);
+            }
+        }
+    }
+
+    pub(super) fn send_failed<R: Ring>(&mut self, core: &mut Core<R>, errno: Errno) {
+        self.sending = false;
+        match self.state {
+            // A target that answers early and closes has said something before: that is read first, its end follows.
+            State::Busy => self.exchange.deaf = Some(errno),
+            State::Answered { .. } => {}
+            _ => {
+                self.hand_back(core);
+                self.touch(core);
+            }
+        }
+    }
+
+    pub(super) fn received<R: Ring>(&mut self, core: &mut Core<R>, chunk: Chunk) {
+        core.counters.add(Counter::BytesIn, u64::from(chunk.len));
+        match &mut self.state {
+            State::Busy => {
+                let input = core.ring.bytes(chunk);
+                let progress = self.answer.take(&core.settings.limits, input);
+                core.ring.release(chunk.buffer);
+                return self.progressed(core, progress);
+            }
+            State::Idle => {
+                core.counters.add(Counter::Surplus, 1);
+                self.close(core, true);
+            }
+            State::Answered { close } => {
+                if !*close {
+                    core.counters.add(Counter::Surplus, 1);
+                    *close = true;
+                }
+            }
+            State::Connecting { .. } | State::Closing { .. } => {}
+        }
+        core.ring.release(chunk.buffer);
+    }
+
+    fn progressed<R: Ring>(
+        &mut self,
+        core: &mut Core<R>,
+        progress: Result<Progress, crate::http::Malformed>,
+    ) {
+        match progress {
+            Ok(Progress::More) => {
+                let timeout = core.settings.response_timeout;
+                self.expire_after(core, timeout);
+            }
+            Ok(Progress::Whole { response, close, surplus }) => {
+                if surplus {
+                    core.counters.add(Counter::Surplus, 1);
+                }
+                self.answered(core, response, close);
+            }
+            Err(fault) => {
+                core.counters.add(Counter::Malformed, 1);
+                self.give_up(core, Broken::Malformed(fault), true);
+            }
+        }
+    }
+
+    fn answered<R: Ring>(&mut self, core: &mut Core<R>, response: Response, close: bool) {
+        core.counters.add(Counter::Responses, 1);
+        self.finish(core, Ok(response));
+        if self.sending {
+            self.state = State::Answered { close };
+            self.touch(core);
+        } else {
+            self.answered_and_sent(core, close);
+        }
+    }
+
+    fn answered_and_sent<R: Ring>(&mut self, core: &mut Core<R>, close: bool) {
+        let early = !self.is_sent();
+        if early {
+            core.counters.add(Counter::Early, 1);
+        }
+        self.hand_back(core);
+        if close || early {
+            return self.close(core, false);
+        }
+        self.state = State::Idle;
+        core.idle.push_back(self.token.index());
+        let timeout = core.settings.idle_timeout;
+        self.expire_after(core, timeout);
+    }
+
+    pub(super) fn receive_ended<R: Ring>(&mut self, core: &mut Core<R>, end: ReceiveEnd) {
+        self.receiving = false;
+        let error = match end {
+            ReceiveEnd::Cancelled | ReceiveEnd::Rearm => return self.touch(core),
+            ReceiveEnd::NoBuffers => {
+                core.counters.add(Counter::NoBuffers, 1);
+                return self.touch(core);
+            }
+            ReceiveEnd::Eof => None,
+            ReceiveEnd::Failed(errno) => Some(errno),
+        };
+        match &mut self.state {
+            State::Busy => {
+                // Once a send has reported a reset, the receive finds a plain end: that ends no body.
+                let in_order = error.is_none() && self.exchange.deaf.is_none();
+                let response = if in_order { self.answer.end() } else { None };
+                match response {
+                    Some(response) => self.answered(core, response, true),
+                    None => self.lost(core, error),
+                }
+            }
+            State::Answered { close } => *close = true,
+            State::Idle => {
+                core.counters.add(Counter::ClosedIdle, 1);
+                self.close(core, false);
+            }
+            State::Connecting { .. } | State::Closing { .. } => self.touch(core),
+        }
+    }
+
+    fn lost<R: Ring>(&mut self, core: &mut Core<R>, error: Option<Errno>) {
+        core.counters.add(Counter::Lost, 1);
+        let why = Broken::Lost {
+            reused: self.reused,
+            response_begun: self.answer.has_begun(),
+            error: error.or(self.exchange.deaf),
+        };
+        self.give_up(core, why, false);
+    }
+
+    /// Drops the job that it has, if it has one without a response.
+    pub(super) fn cancel<R: Ring>(&mut self, core: &mut Core<R>) {
+        if matches!(self.state, State::Connecting { .. } | State::Busy) {
+            core.counters.add(Counter::Cancelled, 1);
+            self.give_up(core, Broken::Cancelled, true);
+        }
+    }
+
+    /// Looks at the deadline; when the next one is.
+    pub(super) fn check_deadline<R: Ring>(&mut self, core: &mut Core<R>) -> u64 {
+        if self.due_ns > core.now_ns {
+            return self.due_ns;
+        }
+        self.due_ns = u64::MAX;
+        match &mut self.state {
+            State::Connecting { late, .. } => {
+                *late = true;
+                if let Some(fd) = self.fd {
+                    core.ring.cancel_all(fd);
+                }
+            }
+            State::Idle => self.close(core, false),
+            State::Busy => {
+                core.counters.add(Counter::Timeouts, 1);
+                let response_begun = self.answer.has_begun();
+                self.give_up(core, Broken::Timeout { response_begun }, true);
+            }
+            State::Answered { .. } | State::Closing { .. } => {}
+        }
+        self.due_ns
+    }
+
+    fn give_up<R: Ring>(&mut self, core: &mut Core<R>, why: Broken, reset: bool) {
+        self.finish(core, Err(why));
+        self.close(core, reset);
+        self.hand_back(core);
+    }
+
+    fn finish<R: Ring>(&mut self, core: &Core<R>, result: Result<Response, Broken>) {
+        self.exchange.finished_ns = core.now_ns;
+        self.result = Some(result);
+    }
+
+    /// Replies, if there is a result and the request's memory is free.
+    fn hand_back<R: Ring>(&mut self, core: &mut Core<R>) {
+        if self.sending {
+            return;
+        }
+        let Some(result) = self.result.take() else { return };
+        let bytes = std::mem::take(self.request_mut());
+        let Exchange { id, started_ns, sent_ns, finished_ns, .. } = self.exchange;
+        core.replies.push(Reply { id, bytes, result, started_ns, sent_ns, finished_ns });
+    }
+
+    /// Closes it as soon as no operation is under way on it.
+    pub(super) fn close<R: Ring>(&mut self, core: &mut Core<R>, reset: bool) {
+        if self.state == State::Idle {
+            let at = core.idle.iter().rposition(|index| *index == self.token.index());
+            core.idle.remove(at.expect("invariant: idle connections are on the list"));
+        }
+        self.state = State::Closing { reset };
+        self.due_ns = u64::MAX;
+        if let Some(fd) = self.fd
+            && !self.is_still()
+        {
+            core.ring.cancel_all(fd);
+        }
+        self.touch(core);
+    }
+
+    /// The end of a turn that touched it. True when it is gone.
+    pub(super) fn settle<R: Ring>(&mut self, core: &mut Core<R>) -> bool {
+        self.dirty = false;
+        if let State::Answered { close } = self.state {
+            if self.sending {
+                core.counters.add(Counter::Early, 1);
+                self.close(core, false);
+            } else {
+                self.answered_and_sent(core, close);
+            }
+            // A close has put it on the list again.
+            self.dirty = false;
+        }
+        if let State::Closing { reset } = self.state {
+            if !self.is_still() {
+                return false;
+            }
+            if let Some(fd) = self.fd.take() {
+                core.ring.close(fd, reset);
+            }
+            core.counters.add(Counter::Closed, u64::from(self.opened));
+            return true;
+        }
+        if !self.receiving && !self.connecting {
+            self.receive(core);
+        }
+        false
+    }
+
+    fn receive<R: Ring>(&mut self, core: &mut Core<R>) {
+        if let Some(fd) = self.fd {
+            self.receiving = true;
+            core.ring.receive(self.token, fd);
+        }
+    }
+
+    /// All of the request is in the socket's buffer.
+    fn is_sent(&self) -> bool {
+        self.sent == self.request.len()
+    }
+
+    fn is_still(&self) -> bool {
+        !self.connecting && !self.sending && !self.receiving
+    }
+
+    fn touch<R: Ring>(&mut self, core: &mut Core<R>) {
+        if !self.dirty {
+            self.dirty = true;
+            core.dirty.push(self.token.index());
+        }
+    }
+}
+
+/// What one send takes of a request. What a slow target takes in `response_timeout` must be more than this.
+const SEND_BYTES_MAX: usize = 256 << 10;
