@@ -39,7 +39,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that do no I/O and read no clock, which is what lets them be simulated and fuzzed.
-const PURE: &[&str] = &["capture", "es", "http", "proto", "proxy", "replay", "rewrite"];
+const PURE: &[&str] = &["capture", "es", "http", "proto", "proxy", "replay", "rewrite", "target"];
 
 /// Where `unsafe` may stand.
 const UNSAFE: &[&str] = &["src/ring/", "src/sys/", "src/sink/lend.rs"];
@@ -227,7 +227,7 @@ fn purity(source: &Source) -> Vec<Finding> {
     let Some(room) = source.room().filter(|room| PURE.contains(room)) else { return Vec::new() };
     let forbidden = |path: &str| match path.split("::").collect::<Vec<_>>()[..] {
         // An address is a value.
-        ["net", "SocketAddr"] => room != "proxy",
+        ["net", "SocketAddr"] => !matches!(room, "proxy" | "target"),
         ["fs" | "net" | "thread" | "process" | "env", ..] => true,
         ["time", kind, ..] => matches!(kind, "Instant" | "SystemTime"),
         _ => false,

@@ -62,8 +62,8 @@ enum State {
     Idle,
     /// With a job.
     Busy,
-    /// With a job whose response is whole while its request is being sent, as far as is known; decided at the end of the
-    /// turn.
+    /// With a job whose response is whole while its request is being sent, as far as is known; decided at the end of
+    /// the turn.
     Answered {
         close: bool,
     },
@@ -225,7 +225,7 @@ impl Connection {
     pub(super) fn send_failed<R: Ring>(&mut self, core: &mut Core<R>, errno: Errno) {
         self.sending = false;
         match self.state {
-            // A target that answers early and closes has said something before: that is read first, and its end follows.
+            // A target that answers early and closes has said something before: that is read first, its end follows.
             State::Busy => self.exchange.deaf = Some(errno),
             State::Answered { .. } => {}
             _ => {
@@ -321,7 +321,9 @@ impl Connection {
         };
         match &mut self.state {
             State::Busy => {
-                let response = if error.is_none() { self.answer.end() } else { None };
+                // Once a send has reported a reset, the receive finds a plain end: that ends no body.
+                let in_order = error.is_none() && self.exchange.deaf.is_none();
+                let response = if in_order { self.answer.end() } else { None };
                 match response {
                     Some(response) => self.answered(core, response, true),
                     None => self.lost(core, error),

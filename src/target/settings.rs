@@ -7,8 +7,8 @@ use crate::http::Limits;
 /// What to connect to, and every bound of it.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The target's addresses, at least one: new connections go to one after the other, and to the next where one cannot
-    /// be connected to.
+    /// The target's addresses, at least one: new connections go to one after the other, and to the next where one
+    /// cannot be connected to.
     pub addresses: Vec<SocketAddr>,
     /// How long one address may take to answer a connect.
     pub connect_timeout: Duration,

@@ -34,12 +34,11 @@ fn sim_every_job_gets_its_own_reply_for_every_seed() {
             world.run();
             check::check(&world)
         };
-        match catch_unwind(AssertUnwindSafe(run)) {
-            Ok(new) => seen.add(&new),
-            Err(_) => {
-                eprintln!("seed {seed} failed; replay it with: SEED={seed} cargo test sim_every");
-                failed.push(seed);
-            }
+        if let Ok(new) = catch_unwind(AssertUnwindSafe(run)) {
+            seen.add(&new);
+        } else {
+            eprintln!("seed {seed} failed; replay it with: SEED={seed} cargo test sim_every");
+            failed.push(seed);
         }
     }
     assert!(failed.is_empty(), "failing seeds: {failed:?}");

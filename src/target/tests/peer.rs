@@ -238,7 +238,11 @@ impl Peer {
             self.deaf = true;
             let mut bytes = bytes;
             let cut = random.below(bytes.len() as u64 + 1) as usize;
-            served.deed = if cut == bytes.len() { Deed::AnsweredAndReset } else { Deed::Broken };
+            served.deed = match deed {
+                _ if cut < bytes.len() => Deed::Broken,
+                Deed::Answered => Deed::AnsweredAndReset,
+                other => other,
+            };
             bytes.truncate(cut);
             if !bytes.is_empty() {
                 self.push(due, bytes);
@@ -290,7 +294,7 @@ impl Peer {
                     content.extend_from_slice(b"0\r\n\r\n");
                 }
                 _ => {
-                    head.push_str(&format!("Content-Length: {len}\r\n"));
+                    head = format!("{head}Content-Length: {len}\r\n");
                     content = body;
                 }
             }

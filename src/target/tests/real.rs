@@ -31,7 +31,7 @@ impl Running {
             let options =
                 Options { entries: 64, completions: 512, buffers: 16, buffer_bytes: 4096 };
             let mut settings = Settings::new(addresses);
-            settings.response_timeout = Duration::from_secs(60);
+            settings.response_timeout = Duration::from_mins(1);
             let ring = Uring::new(options).expect("a ring");
             let parts = Parts { ring, settings, counters: counts, bell, link: end };
             let clock = Clock::default();

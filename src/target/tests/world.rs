@@ -249,7 +249,9 @@ impl World {
         if now_ns >= setup.cancel_ns && !self.cancelled {
             self.cancelled = true;
             conductor.cancel_all();
-            sent.values_mut().for_each(|job| job.cancelled = true);
+            for job in sent.values_mut() {
+                job.cancelled = true;
+            }
             conductor.flush();
         }
         if now_ns < self.next_ns {
