@@ -30,7 +30,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("target", &[]),
     ("feed", &[]),
     ("outcome", &[]),
-    ("replay", &["http"]),
+    ("replay", &["es", "http"]),
     ("inspect", &["capture", "config", "http", "log", "observe", "proto"]),
     ("service", &["capture", "config", "log", "net", "observe", "proxy", "ring", "sink", "sys"]),
     ("cli", &["capture", "config", "http", "inspect", "log", "net", "observe", "service", "sys"]),

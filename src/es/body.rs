@@ -55,8 +55,8 @@ impl fmt::Display for BodyError {
 
 impl std::error::Error for BodyError {}
 
-/// The body of `message`, out of chunks and codings; borrowed where it lies plain. `head_bytes` are those of the head with
-/// its blank line, `chunked` what the framing found, `bytes_max` what the body may have at most.
+/// The body of `message`, out of chunks and codings; borrowed where it lies plain. `head_bytes` are those of the head
+/// with its blank line, `chunked` what the framing found, `bytes_max` what the body may have at most.
 ///
 /// # Errors
 /// [`BodyError`], when the body is not what its head says, is coded otherwise, or is too large.
@@ -98,13 +98,13 @@ pub fn encoded<'a>(head: &[u8], chunked: bool, body: &'a [u8]) -> Result<Cow<'a,
         out.extend_from_slice(&body);
         out.extend_from_slice(b"\r\n");
     }
-    out.extend_from_slice(b"0\r\n");
+    out.extend_from_slice(LAST_CHUNK);
     Ok(Cow::Owned(out))
 }
 
 /// `message` with another start line (given without its line end) or another body (given plain, as [`decoded`] gives
-/// it), or both. `Content-Length` is set where it stands, or added when there was none and there is a body now. Chunked
-/// stays chunked, in one chunk, with its trailers. All other lines of the head stay byte for byte.
+/// it), or both. `Content-Length` is set where it stands, or added when there was none and there is a body now.
+/// Chunked stays chunked, in one chunk, with its trailers. All other lines of the head stay byte for byte.
 ///
 /// # Errors
 /// [`BodyError`], when the old framing or the coding cannot be read.
@@ -127,7 +127,8 @@ pub fn rebuilt(
     out.extend_from_slice(start_line);
     if chunked {
         out.extend_from_slice(&head[fields_from..]);
-        out.extend_from_slice(&coded);
+        // The trailers and the blank line behind them instead of that of the last chunk.
+        out.extend_from_slice(&coded[..coded.len() - 2]);
         out.extend_from_slice(without_chunks(old, head_bytes)?.trailers);
         return Ok(out);
     }
@@ -231,3 +232,4 @@ fn chunk_size(line: &[u8]) -> Option<usize> {
 
 /// A chunk line, the line end behind the chunk and the last chunk's line.
 const CHUNK_FRAMING_BYTES: usize = 32;
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";

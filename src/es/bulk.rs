@@ -47,8 +47,6 @@ pub struct BulkItem<'a> {
     pub line: Range<usize>,
     /// Where in the body the action's metadata begins: just behind its brace.
     pub metadata: usize,
-    /// The metadata holds nothing.
-    pub metadata_empty: bool,
     /// The source line, without its line end. `None` for a delete, and where the body ends before it.
     pub source: Option<Range<usize>>,
     /// The index, of the line or else the default of the path.
@@ -104,6 +102,58 @@ pub fn lines<'a>(
     default_index: Option<&'a str>,
 ) -> impl Iterator<Item = Result<BulkItem<'a>, BulkError>> {
     Lines { body, default_index, at: 0, number: 0 }
+}
+
+/// Appends the item to a new body with `id` in its metadata, if given, and without the conditions on sequence
+/// numbers, if they are to go. All other bytes of it stay.
+pub fn write_amended(
+    body: &[u8],
+    item: &BulkItem<'_>,
+    id: Option<&str>,
+    drop_conditions: bool,
+    out: &mut Vec<u8>,
+) {
+    let from = out.len();
+    if write_metadata(body, item, id, drop_conditions, out).is_none() {
+        debug_assert!(false, "invariant: an item's line has been read before");
+        out.truncate(from);
+        out.extend_from_slice(&body[item.whole.clone()]);
+    }
+}
+
+fn write_metadata(
+    body: &[u8],
+    item: &BulkItem<'_>,
+    id: Option<&str>,
+    drop_conditions: bool,
+    out: &mut Vec<u8>,
+) -> Option<()> {
+    out.extend_from_slice(&body[item.whole.start..item.metadata]);
+    let mut first = true;
+    if let Some(id) = id {
+        out.extend_from_slice(b"\"_id\":");
+        serde_json::to_writer(&mut *out, id).ok()?;
+        first = false;
+    }
+    let mut scanner = Scanner { bytes: &body[..item.line.end], at: item.metadata };
+    while !scanner.take(b'}') {
+        scanner.take(b',');
+        scanner.skip_blanks();
+        let from = scanner.at;
+        let name = scanner.name()?;
+        scanner.skip_value()?;
+        let condition = name.is("if_seq_no") || name.is("if_primary_term");
+        if (condition && drop_conditions) || (id.is_some() && name.is("_id")) {
+            continue;
+        }
+        if !first {
+            out.push(b',');
+        }
+        first = false;
+        out.extend_from_slice(&body[from..scanner.at]);
+    }
+    out.extend_from_slice(&body[scanner.at - 1..item.whole.end]);
+    Some(())
 }
 
 struct Lines<'a> {
@@ -168,7 +218,6 @@ fn action_line(body: &[u8], line: Range<usize>) -> Option<BulkItem<'_>> {
         whole: line.clone(),
         line,
         metadata: scanner.at,
-        metadata_empty: true,
         source: None,
         index: None,
         id: None,
@@ -178,11 +227,12 @@ fn action_line(body: &[u8], line: Range<usize>) -> Option<BulkItem<'_>> {
         versioned: false,
         pipeline: false,
     };
+    let mut first = true;
     while !scanner.take(b'}') {
-        if !item.metadata_empty && !scanner.take(b',') {
+        if !first && !scanner.take(b',') {
             return None;
         }
-        item.metadata_empty = false;
+        first = false;
         let name = scanner.name()?;
         metadata(&mut item, name, &mut scanner)?;
     }

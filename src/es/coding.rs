@@ -60,21 +60,21 @@ impl Coding {
                 encoder.write_all(plain).and_then(|()| encoder.finish())
             }
         };
-        done.map_err(corrupt)
+        done.map_err(|fault| corrupt(&fault))
     }
 }
 
 fn read_all(decoder: impl Read, bytes_max: usize) -> Result<Vec<u8>, BodyError> {
     let mut out = Vec::new();
     let mut bounded = decoder.take(bytes_max as u64 + 1);
-    bounded.read_to_end(&mut out).map_err(corrupt)?;
+    bounded.read_to_end(&mut out).map_err(|fault| corrupt(&fault))?;
     if out.len() > bytes_max {
         return Err(BodyError::TooLarge { bytes_max });
     }
     Ok(out)
 }
 
-fn corrupt(fault: io::Error) -> BodyError {
+fn corrupt(fault: &io::Error) -> BodyError {
     BodyError::Corrupt(fault.to_string())
 }
 

@@ -14,7 +14,8 @@ use crate::http::Method;
 pub struct Endpoint<'a> {
     /// The kind of request.
     pub kind: Kind,
-    /// The indices in the path; [`Indices::NONE`] where the path has none. For [`Kind::Bulk`] the default of its lines.
+    /// The indices in the path; [`Indices::NONE`] where the path has none. For [`Kind::Bulk`] the default of its
+    /// lines.
     pub indices: Indices<'a>,
     /// The mapping type in the path (Elasticsearch 6), not `_doc`.
     pub doc_type: Option<Cow<'a, str>>,
@@ -58,8 +59,8 @@ pub enum Kind {
     IndexAdmin,
     /// Reads that name no index: `/`, `_cat`, `_cluster/health`, templates.
     GlobalRead,
-    /// Changes what is not bound to an index in the path: templates, pipelines, scripts, cluster settings, `_aliases`,
-    /// `_reindex`, snapshots.
+    /// Changes what is not bound to an index in the path: templates, pipelines, scripts, cluster settings,
+    /// `_aliases`, `_reindex`, snapshots.
     Global,
     /// None of these: it may do anything.
     Unknown,

@@ -83,7 +83,7 @@ impl<'a> Scanner<'a> {
         let mut escaped = false;
         loop {
             let rest = self.bytes.get(self.at..)?;
-            let stop = rest.iter().position(|&byte| byte == b'"' || byte == b'\\')?;
+            let stop = memchr::memchr2(b'"', b'\\', rest)?;
             if rest[stop] == b'"' {
                 let bytes = &self.bytes[from..self.at + stop];
                 self.at += stop + 1;

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::io::Write;
 
 use flate2::Compression;
@@ -52,7 +53,7 @@ fn codings_are_undone() {
 
 #[test]
 fn a_small_body_may_not_become_a_large_one() {
-    let (bytes, head_bytes) = message("Content-Encoding: gzip\r\n", &gzip(&[b'a'; 100_000]));
+    let (bytes, head_bytes) = message("Content-Encoding: gzip\r\n", &gzip(&vec![b'a'; 100_000]));
     let fault = decoded(&bytes, head_bytes, false, 99_999).unwrap_err();
     assert_eq!(fault, BodyError::TooLarge { bytes_max: 99_999 });
     assert_eq!(decoded(&bytes, head_bytes, false, 100_000).unwrap().len(), 100_000);
@@ -66,7 +67,7 @@ fn chunks_are_undone() {
     assert_eq!(decoded(&bytes, head_bytes, true, 99).unwrap(), b"abc0123456789".as_slice());
     let (bytes, head_bytes) = message("", b"3\r\nabc\r\n0\r\n\r\n");
     let body = decoded(&bytes, head_bytes, true, 99).unwrap();
-    assert!(matches!(body, std::borrow::Cow::Borrowed(b"abc")));
+    assert!(matches!(body, Cow::Borrowed(b"abc")));
     for (framed, fault) in [
         (&b"3\r\nabcd\r\n"[..], BodyError::Chunk { at: head_bytes + 6 }),
         (b"\r\n", BodyError::Chunk { at: head_bytes }),
@@ -78,7 +79,7 @@ fn chunks_are_undone() {
         (b"", BodyError::Truncated),
     ] {
         let (bytes, head_bytes) = message("", framed);
-        let found = decoded(&bytes, head_bytes, true, 99).map(|body| body.into_owned());
+        let found = decoded(&bytes, head_bytes, true, 99).map(Cow::into_owned);
         assert_eq!(found, Err(fault), "{framed:?}");
     }
     assert_eq!(decoded(b"GET", 4, false, 99), Err(BodyError::Truncated));

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use crate::es::bulk::{Action, BulkError, BulkItem, lines};
+use crate::es::bulk::{Action, BulkError, BulkItem, lines, write_amended};
 
 fn all<'a>(body: &'a str, index: Option<&'a str>) -> Vec<BulkItem<'a>> {
     lines(body.as_bytes(), index).map(Result::unwrap).collect()
@@ -44,7 +44,7 @@ fn every_action() {
     assert_eq!(items[0].routing.as_deref(), Some("r"));
     assert_eq!(items[2].doc_type.as_deref(), Some("event"));
     assert!(items[3].sequence_condition && items[3].has_condition());
-    assert!(items[4].wants_id() && items[4].metadata_empty && !items[0].wants_id());
+    assert!(items[4].wants_id() && !items[0].wants_id());
     assert_eq!(&body[items[4].metadata..items[4].line.end], "}}");
 }
 
@@ -62,7 +62,7 @@ fn odd_metadata() {
     assert_eq!(items[0].action, Action::Create);
     assert!(items[1].wants_id() && items[1].versioned && items[1].pipeline);
     assert_eq!(items[1].index.as_deref(), Some(""));
-    assert!(items[2].wants_id() && !items[2].metadata_empty);
+    assert!(items[2].wants_id());
 }
 
 #[test]
@@ -94,6 +94,30 @@ fn a_line_that_is_no_action_ends_the_bulk() {
     assert_eq!(all("{\"index\":{}}\n\n", None)[0].source, Some(13..13));
 }
 
+#[test]
+fn amended_lines() {
+    let amended = |line: &str, id: Option<&str>, drop| {
+        let body = format!("{line}\r\n{{}}\r\n");
+        let mut out = b"before\n".to_vec();
+        write_amended(body.as_bytes(), &all(&body, None)[0], id, drop, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        text.strip_prefix("before\n").unwrap().strip_suffix("\r\n{}\r\n").unwrap().to_owned()
+    };
+    let id = Some("a\"b");
+    assert_eq!(amended(r#"{"index":{}}"#, id, true), r#"{"index":{"_id":"a\"b"}}"#);
+    assert_eq!(
+        amended(r#"{ "index":{ "_index": "i" } }"#, id, false),
+        r#"{ "index":{"_id":"a\"b","_index": "i"} }"#
+    );
+    assert_eq!(
+        amended(r#"{"index":{"_id":null,"x":{"_id":1}}}"#, id, false),
+        r#"{"index":{"_id":"a\"b","x":{"_id":1}}}"#
+    );
+    let conditional = r#"{"index":{"_id":"1","if_seq_no":5,"routing":"r","if_primary_term":1}}"#;
+    assert_eq!(amended(conditional, None, true), r#"{"index":{"_id":"1","routing":"r"}}"#);
+    assert_eq!(amended(conditional, None, false), conditional);
+}
+
 proptest! {
     #[test]
     fn any_body_is_read(body in prop::collection::vec(any::<u8>(), 0..200)) {
@@ -123,9 +147,14 @@ fn check(body: &[u8]) {
         assert!(item.whole.start >= end && item.whole.end <= body.len());
         assert!(item.line.start == item.whole.start && item.line.end <= item.whole.end);
         assert!(item.line.contains(&item.metadata));
-        if let Some(source) = item.source {
+        if let Some(source) = &item.source {
             assert!(source.start > item.line.end && source.end <= item.whole.end);
         }
         end = item.whole.end;
+        let mut out = Vec::new();
+        write_amended(body, &item, Some("id"), true, &mut out);
+        let again: Vec<_> = lines(&out, Some("i")).collect();
+        let again = again[0].as_ref().unwrap();
+        assert_eq!((again.id.as_deref(), again.sequence_condition), (Some("id"), false));
     }
 }

@@ -10,20 +10,20 @@ use crate::http::Method;
 #[test]
 fn cost_of_the_readers() {
     let rounds = if std::env::var_os("TAPLINE_TEST_SLOW").is_some() { 200_000 } else { 10 };
-    let mut body = String::new();
-    let mut items = String::new();
-    for number in 0..8 {
-        let source = "x".repeat(560);
-        body +=
-            &format!("{{\"index\":{{\"_index\":\"logs-2024.01\",\"_id\":\"id-{number:08}\"}}}}\n");
-        body += &format!("{{\"message\":\"{source}\"}}\n");
-        items += &format!(
-            "{}{{\"index\":{{\"_index\":\"logs-2024.01\",\"_id\":\"id-{number:08}\",\"_version\":1,\
-             \"result\":\"created\",\"_shards\":{{\"total\":2,\"successful\":1,\"failed\":0}},\
-             \"_seq_no\":{number},\"_primary_term\":1,\"status\":201}}}}",
-            if number == 0 { "" } else { "," }
-        );
-    }
+    let source = "x".repeat(560);
+    let pairs: Vec<(String, String)> = (0..8)
+        .map(|number| {
+            let place = format!("\"_index\":\"logs-2024.01\",\"_id\":\"id-{number:08}\"");
+            let lines = format!("{{\"index\":{{{place}}}}}\n{{\"message\":\"{source}\"}}\n");
+            let item = format!(
+                "{{\"index\":{{{place},\"_version\":1,\"result\":\"created\",\"_shards\":{{\"total\":2,\
+                 \"successful\":1,\"failed\":0}},\"_seq_no\":{number},\"_primary_term\":1,\"status\":201}}}}"
+            );
+            (lines, item)
+        })
+        .collect();
+    let (body, items): (String, Vec<String>) = pairs.into_iter().unzip();
+    let items = items.join(",");
     let reply = format!("{{\"took\":30,\"errors\":false,\"items\":[{items}]}}");
     let measure = |what: &str, work: &mut dyn FnMut() -> usize| {
         let start = Instant::now();
