@@ -113,7 +113,7 @@ fn aliases_are_the_indices_they_stand_for() {
     let (found, total, _) = run_all(habits, BY_DOCUMENT);
     none(&found);
     assert!(total.aliases > 100 && total.cycles == 0, "{total:?}");
-    let habits = |seed| Habits { aliases: 3, deletions: 0, ..mess(seed) };
+    let habits = |seed| Habits { aliases: 3, deletions: 0, lost: 0, ..mess(seed) };
     let (found, _, _) = run_all(habits, BY_DOCUMENT);
     none(&found);
 }
