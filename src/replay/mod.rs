@@ -10,6 +10,7 @@
 //!             pins ◀────────────────────── outcome ◀── retry ◀── reply ◀──────────────┘
 //! ```
 
+pub mod amend;
 pub mod assembly;
 pub mod exchange;
 pub mod limiter;
