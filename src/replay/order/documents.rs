@@ -8,7 +8,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use super::footprint::{Document, Fact};
+use super::facts::Fact;
+use super::footprint::Document;
 use super::locks::Slot;
 
 /// An operation, by its place in memory.

@@ -7,7 +7,8 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 
 use super::documents::{Documents, Mixed, Since, Told, Turns};
-use super::footprint::{Document, Facts, Footprint};
+use super::facts::Facts;
+use super::footprint::{Document, Footprint};
 use super::locks::{Lock, Slot};
 use super::names::Names;
 use super::requests::{Place, Requests, State};
@@ -49,6 +50,8 @@ pub struct Counters {
     pub left_out: u64,
     /// Requests that go alone at an index or at the cluster.
     pub barriers: u64,
+    /// Those of them of which it could not be read what they touch.
+    pub unreadable: u64,
     /// Answers no longer waited for.
     pub given_up: u64,
     /// Names that were found to stand for an index of another name.
@@ -165,6 +168,10 @@ impl Schedule {
             }
             Footprint::Indices { names, renames } => self.barrier(slot, names, *renames),
             Footprint::Everything { renames } => self.barrier(slot, &[], *renames),
+            Footprint::Unreadable => {
+                self.counters.unreadable += 1;
+                self.barrier(slot, &[], false);
+            }
         }
         self.requests.get_mut(slot).items = match &footprint {
             Footprint::Bulk(items) => items.len() as u32,
@@ -450,7 +457,7 @@ impl Schedule {
         ops.retain(|&at| {
             let op = self.documents.op(at);
             let (item, document, overlapped, read) = (op.item, op.document, op.overlapped, op.read);
-            let fact = facts.items.get(item as usize).filter(|_| told);
+            let fact = facts.items.get(item as usize).filter(|_| told).or(facts.all.as_ref());
             let refused = !read && fact.is_some_and(|fact| fact.refused());
             let now = self.now(document.index);
             self.documents.answered(at, now, fact);
