@@ -8,13 +8,16 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use super::footprint::{Document, Fact};
+use super::facts::Fact;
+use super::footprint::Document;
 use super::locks::Slot;
 
 /// An operation, by its place in memory.
 pub(super) type OpSlot = u32;
 
 const NONE: u32 = u32::MAX;
+/// How often the search for the next one begins anew.
+const ROUNDS: usize = 8;
 /// Not answered yet.
 const NEVER: u64 = u64::MAX;
 
@@ -49,6 +52,8 @@ pub(super) struct Op {
     admitted: u64,
     answered: u64,
     generation: u32,
+    /// Its numbers may be of one life of the index or of the next.
+    unsure: bool,
     /// Where the source's numbers put it; doubled, so that what saw a number comes after what made it.
     seq_no: Option<u64>,
     version: Option<u64>,
@@ -85,11 +90,13 @@ pub(super) enum Told {
     Nothing,
 }
 
-/// When an operation was admitted and in which life of its index.
+/// When something happened to an operation and in which life of its index.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Since {
-    pub(super) admitted: u64,
+    pub(super) at: u64,
     pub(super) generation: u32,
+    /// The index was being replaced.
+    pub(super) unsure: bool,
 }
 
 impl Documents {
@@ -112,9 +119,10 @@ impl Documents {
             read,
             refused: false,
             twin: false,
-            admitted: since.admitted,
+            admitted: since.at,
             answered: NEVER,
             generation: since.generation,
+            unsure: since.unsure,
             seq_no: None,
             version: None,
             previous: NONE,
@@ -164,16 +172,18 @@ impl Documents {
         overlapped
     }
 
-    /// The answer is read, and tells this.
-    pub(super) fn answered(&mut self, slot: OpSlot, at: u64, fact: Option<&Fact>) {
+    /// The answer is read, and tells this; the index is in this life now.
+    pub(super) fn answered(&mut self, slot: OpSlot, now: Since, fact: Option<&Fact>) {
         let op = &mut self.ops[slot as usize];
-        op.answered = at;
+        op.answered = now.at;
+        op.unsure |= now.generation != op.generation;
         if let Some(fact) = fact {
             op.refused = !op.read && fact.refused();
             let saw = u64::from(op.read || fact.unchanged);
-            let place = |number: u64| number.saturating_mul(2).saturating_add(saw);
-            op.seq_no = fact.seq_no.map(place);
-            op.version = fact.version.map(place);
+            let sure = !op.unsure;
+            let place = |number: u64| sure.then(|| number.saturating_mul(2).saturating_add(saw));
+            op.seq_no = fact.seq_no.and_then(place);
+            op.version = fact.version.and_then(place);
         }
         if let Some(queue) = self.queues.get_mut(&op.document) {
             queue.unanswered -= 1;
@@ -238,7 +248,30 @@ impl Documents {
     }
 
     /// Which goes next if `first` is the oldest. None while an answer could still put another before it.
-    fn earliest(&self, first: OpSlot) -> Option<OpSlot> {
+    fn earliest(&self, mut first: OpSlot) -> Option<OpSlot> {
+        // Numbers that contradict the records would go round for ever.
+        for _ in 0..ROUNDS {
+            let lowest = self.lowest(first)?;
+            // One between them that was answered before that was sent goes before it, whatever its number.
+            let sent = self.ops[lowest as usize].admitted;
+            let mut at = first;
+            while at != lowest {
+                let op = &self.ops[at as usize];
+                if !op.granted && op.answered < sent {
+                    break;
+                }
+                at = op.next;
+            }
+            if at == lowest {
+                return Some(lowest);
+            }
+            first = at;
+        }
+        Some(first)
+    }
+
+    /// Of `first` and those that overlapped it, the one with the lowest number.
+    fn lowest(&self, first: OpSlot) -> Option<OpSlot> {
         let oldest = &self.ops[first as usize];
         if oldest.answered == NEVER {
             return None;
@@ -264,16 +297,6 @@ impl Documents {
                 && !op.granted
             {
                 (earliest, lowest) = (at, number);
-            }
-            at = op.next;
-        }
-        // One between them that tells nothing, but was answered before the other was sent.
-        let sent = self.ops[earliest as usize].admitted;
-        let mut at = first;
-        while at != earliest {
-            let op = &self.ops[at as usize];
-            if !op.granted && number(op).is_none() && op.answered < sent {
-                return Some(at);
             }
             at = op.next;
         }

@@ -1,9 +1,19 @@
 //! What a request touches, as far as order needs it.
 //!
-//! Names and ids are kept as hashes: two that share one are ordered although they need not be, and nothing else
-//! comes of it.
+//! Owns which endpoints read, write one document, touch whole indices or everything. What is not positively known
+//! touches everything. Names and ids are kept as hashes: two that share one are ordered although they need not be, and
+//! nothing else comes of it. `routing` does not count: it can only part what is ordered as one.
+//!
+//! Not seen: that an ingest pipeline gives a document another id or index.
 
 use std::hash::{DefaultHasher, Hasher};
+
+use crate::es::body::{self, DECODED_BYTES_MAX};
+use crate::es::bulk;
+use crate::es::endpoint::{Endpoint, Kind};
+use crate::es::{Indices, request_target};
+use crate::http::{Method, RequestHead};
+use crate::replay::exchange::Request;
 
 /// What a request touches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +40,8 @@ pub enum Footprint {
         /// Indices or aliases may come, go or change their meaning.
         renames: bool,
     },
+    /// What it touches cannot be read: it counts as touching everything.
+    Unreadable,
 }
 
 /// The names of a document.
@@ -64,43 +76,103 @@ pub fn hash(name: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// What the source's answer to a request tells of its place among others.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Facts {
-    /// One per written document in the order of the request's items; empty when nothing is known.
-    pub items: Vec<Fact>,
-}
-
-impl Facts {
-    /// Nothing is known.
-    pub fn none() -> Self {
-        Self::default()
+/// What `request` touches.
+pub fn footprint(request: &Request) -> Footprint {
+    let head = &request.head;
+    let Some(target) = request_target(&request.bytes) else { return Footprint::Unreadable };
+    let endpoint = Endpoint::of(head.method, target);
+    // A field replaces the method, or the connection is to become another protocol's.
+    if matches!(head.method, Method::Get | Method::Head | Method::Options) && !head.safe {
+        return Footprint::Everything { renames: true };
     }
-
-    /// What is known of a request for one document.
-    pub fn one(fact: Fact) -> Self {
-        Self { items: vec![fact] }
-    }
-}
-
-/// What the source told of one operation on a document.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Fact {
-    /// The status, 0 when it is not known.
-    pub status: u16,
-    /// `_seq_no`: rises with every operation of a shard (since Elasticsearch 6.0).
-    pub seq_no: Option<u64>,
-    /// `_version`: rises with every operation on the document.
-    pub version: Option<u64>,
-    /// Hash of `_index`: the index's own name, even where the request used an alias.
-    pub index: Option<u64>,
-    /// It saw the document with these numbers and left it so: a read, or an update with nothing to change.
-    pub unchanged: bool,
-}
-
-impl Fact {
-    /// The source turned it down: it had no effect. A deletion that found nothing is not turned down: it has a number.
-    pub fn refused(&self) -> bool {
-        self.status >= 400 && self.seq_no.is_none()
+    match endpoint.kind {
+        Kind::Get => document(&endpoint).map_or(Footprint::Free, Footprint::Read),
+        Kind::Index | Kind::Create | Kind::Update | Kind::Delete => {
+            match (document(&endpoint), endpoint.indices.single()) {
+                (Some(document), _) => Footprint::Write(document),
+                (None, Some(index)) if endpoint.id.is_none() => {
+                    Footprint::Generated(hash(index.as_bytes()))
+                }
+                _ => Footprint::Everything { renames: false },
+            }
+        }
+        Kind::Bulk => items(request, &endpoint),
+        Kind::Search | Kind::MultiSearch | Kind::Context | Kind::IndexRead | Kind::GlobalRead => {
+            Footprint::Free
+        }
+        Kind::DeleteByQuery | Kind::UpdateByQuery | Kind::Maintenance => {
+            indices(&endpoint.indices, false)
+        }
+        Kind::IndexAdmin => indices(&endpoint.indices, !has_segment(target, KEEPS_INDEX)),
+        Kind::Global => Footprint::Everything { renames: !has_segment(target, KEEPS_NAMES) },
+        Kind::Unknown => Footprint::Everything { renames: true },
     }
 }
+
+fn document(endpoint: &Endpoint<'_>) -> Option<Document> {
+    let id = endpoint.id.as_deref()?;
+    Some(Document::new(endpoint.indices.single()?.as_bytes(), id.as_bytes()))
+}
+
+fn indices(indices: &Indices<'_>, renames: bool) -> Footprint {
+    let excluded = indices.iter().any(|name| name.starts_with('-') || name.contains(':'));
+    if indices.is_all() || indices.has_wildcard() || indices.has_date_math() || excluded {
+        return Footprint::Everything { renames };
+    }
+    Footprint::Indices {
+        names: indices.iter().map(|name| hash(name.as_bytes())).collect(),
+        renames,
+    }
+}
+
+fn items(request: &Request, endpoint: &Endpoint<'_>) -> Footprint {
+    let RequestHead { head_bytes, chunked, .. } = request.head;
+    let Ok(body) = body::decoded(&request.bytes, head_bytes, chunked, DECODED_BYTES_MAX) else {
+        return Footprint::Unreadable;
+    };
+    let default = (!endpoint.indices.is_none()).then(|| endpoint.indices.as_str());
+    let mut items: Vec<Item> = Vec::new();
+    // Most lines name the index of the line before.
+    let (mut last_name, mut last_hash) = (String::new(), 0);
+    for item in bulk::lines(&body, default) {
+        let Ok(item) = item else { return Footprint::Unreadable };
+        let Some(name) = item.index.as_deref() else { return Footprint::Unreadable };
+        if items.is_empty() || name != last_name {
+            // An expression, not a name: the servers resolve the time in it.
+            if name.starts_with('<') {
+                return Footprint::Everything { renames: false };
+            }
+            name.clone_into(&mut last_name);
+            last_hash = hash(name.as_bytes());
+        }
+        let id = item.id.as_deref().filter(|id| !id.is_empty());
+        items.push(Item { index: last_hash, id: id.map(|id| hash(id.as_bytes())) });
+    }
+    Footprint::Bulk(items)
+}
+
+/// One of the segments of the path is one of these.
+fn has_segment(target: &[u8], names: &[&str]) -> bool {
+    let path = memchr::memchr(b'?', target).map_or(target, |query| &target[..query]);
+    path.split(|&byte| byte == b'/')
+        .any(|segment| names.iter().any(|name| name.as_bytes() == segment))
+}
+
+/// Work on indices after which each is still the same one under the same name.
+const KEEPS_INDEX: &[&str] = &["_mapping", "_mappings", "_settings", "_close", "_open", "_block"];
+/// Work on the cluster that gives no index another name.
+const KEEPS_NAMES: &[&str] = &[
+    "_cluster",
+    "_component_template",
+    "_ilm",
+    "_index_template",
+    "_ingest",
+    "_license",
+    "_nodes",
+    "_reindex",
+    "_scripts",
+    "_search",
+    "_security",
+    "_tasks",
+    "_template",
+];

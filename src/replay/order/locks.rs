@@ -19,6 +19,8 @@ pub(super) struct Lock {
     /// Rises whenever one is queued after which the index is another one under the same name: numbers that the source
     /// gave before and after are not to be compared.
     pub(super) generation: u32,
+    /// How many of these are not answered yet: meanwhile nobody knows which of the two a request was applied to.
+    pub(super) changing: u32,
 }
 
 /// Requests that will be let in together.
@@ -38,13 +40,13 @@ enum Kind {
 impl Lock {
     /// Nobody has it and nobody wants it.
     pub(super) fn is_idle(&self) -> bool {
-        self.shared == 0 && self.alone.is_none() && self.waiting.is_empty()
+        self.shared == 0 && self.alone.is_none() && self.waiting.is_empty() && self.changing == 0
     }
 
     /// Takes a place at the end of the queue; true when that is granted at once.
     pub(super) fn enter(&mut self, slot: Slot, alone: bool, admitted: u64) -> bool {
         if alone {
-            if self.is_idle() {
+            if self.shared == 0 && self.alone.is_none() && self.waiting.is_empty() {
                 self.alone = Some(slot);
                 return true;
             }

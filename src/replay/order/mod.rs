@@ -12,6 +12,7 @@
 //! - A bulk whose items cannot all go before or after another's goes in parts.
 
 mod documents;
+pub mod facts;
 pub mod footprint;
 mod locks;
 mod names;
@@ -21,5 +22,6 @@ mod tangle;
 #[cfg(test)]
 mod tests;
 
-pub use footprint::{Document, Fact, Facts, Footprint, Item};
+pub use facts::{Fact, Facts, facts};
+pub use footprint::{Document, Footprint, Item, footprint};
 pub use schedule::{Blocked, Counters, Order, Ready, Schedule, Wait};

@@ -65,6 +65,8 @@ pub(super) struct Entry {
     pub(super) places: Vec<Place>,
     /// Items that the source refused and whose place nothing tells.
     pub(super) left_out: Vec<u32>,
+    /// The indices it replaces or may replace while it is not answered; `None` is all.
+    pub(super) changes: Vec<Option<u64>>,
     /// What it touches, kept while a name in it is not known.
     pub(super) unknown: Option<Footprint>,
     in_line: Link,
@@ -135,6 +137,7 @@ impl Requests {
             ops,
             places,
             left_out: Vec::new(),
+            changes: Vec::new(),
             unknown: None,
             in_line: Link { previous: before, next: NONE },
             in_unanswered: Link { previous: earlier, next: NONE },
@@ -228,6 +231,7 @@ impl Requests {
         entry.ops.clear();
         entry.places.clear();
         (entry.left_out, entry.unknown) = (Vec::new(), None);
+        entry.changes = Vec::new();
         let link = std::mem::replace(&mut entry.in_line, UNLINKED);
         let (id, connection) = (entry.id, entry.connection);
         self.by_id.remove(&id.0);

@@ -7,7 +7,8 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 
 use super::documents::{Documents, Mixed, Since, Told, Turns};
-use super::footprint::{Document, Facts, Footprint};
+use super::facts::Facts;
+use super::footprint::{Document, Footprint};
 use super::locks::{Lock, Slot};
 use super::names::Names;
 use super::requests::{Place, Requests, State};
@@ -49,6 +50,8 @@ pub struct Counters {
     pub left_out: u64,
     /// Requests that go alone at an index or at the cluster.
     pub barriers: u64,
+    /// Those of them of which it could not be read what they touch.
+    pub unreadable: u64,
     /// Answers no longer waited for.
     pub given_up: u64,
     /// Names that were found to stand for an index of another name.
@@ -165,6 +168,10 @@ impl Schedule {
             }
             Footprint::Indices { names, renames } => self.barrier(slot, names, *renames),
             Footprint::Everything { renames } => self.barrier(slot, &[], *renames),
+            Footprint::Unreadable => {
+                self.counters.unreadable += 1;
+                self.barrier(slot, &[], false);
+            }
         }
         self.requests.get_mut(slot).items = match &footprint {
             Footprint::Bulk(items) => items.len() as u32,
@@ -191,6 +198,7 @@ impl Schedule {
         self.changed = true;
         self.unanswered -= 1;
         self.requests.answered(slot, self.clock);
+        self.has_changed(slot);
         let free = self.requests.get(slot).places.is_empty();
         if !free {
             self.place(slot, facts);
@@ -370,9 +378,7 @@ impl Schedule {
             self.enter(slot, Some(index), false);
         }
         let Some(id) = id else { return };
-        let generation = self.locks.get(&index).map_or(0, |lock| lock.generation);
-        let generation = generation.wrapping_add(self.cluster.generation);
-        let since = Since { admitted: self.clock, generation };
+        let since = self.now(index);
         let op = self.documents.push(slot, item, Document { index, id }, read, since);
         let entry = self.requests.get_mut(slot);
         entry.ops.push(op);
@@ -387,13 +393,43 @@ impl Schedule {
         for &name in names {
             if plain && !self.requests.get(slot).places.iter().any(|at| at.index == Some(name)) {
                 self.enter(slot, Some(name), true);
-                let lock = self.locks.entry(name).or_default();
-                lock.generation = lock.generation.wrapping_add(u32::from(renames));
             }
         }
         if renames {
-            self.cluster.generation = self.cluster.generation.wrapping_add(u32::from(!plain));
+            // What is deleted goes by its own name: nothing else's numbers begin anew.
+            let changes: Vec<Option<u64>> = match names {
+                [] => vec![None],
+                names => names.iter().copied().map(Some).collect(),
+            };
+            for &index in &changes {
+                let lock = self.lock_mut(index);
+                lock.generation = lock.generation.wrapping_add(1);
+                lock.changing += 1;
+            }
+            self.requests.get_mut(slot).changes = changes;
             self.names.forget();
+        }
+    }
+
+    /// This moment, in the life of an index.
+    fn now(&self, index: u64) -> Since {
+        let (generation, changing) =
+            self.locks.get(&index).map_or((0, 0), |lock| (lock.generation, lock.changing));
+        Since {
+            at: self.clock,
+            generation: generation.wrapping_add(self.cluster.generation),
+            unsure: changing + self.cluster.changing > 0,
+        }
+    }
+
+    /// A request that replaces indices has its answer, or is gone.
+    fn has_changed(&mut self, slot: Slot) {
+        for index in std::mem::take(&mut self.requests.get_mut(slot).changes) {
+            let lock = self.lock_mut(index);
+            lock.changing -= 1;
+            if let (true, Some(index)) = (lock.is_idle(), index) {
+                self.locks.remove(&index);
+            }
         }
     }
 
@@ -407,7 +443,6 @@ impl Schedule {
 
     /// Places the operations of a request whose answer is there.
     fn place(&mut self, slot: Slot, facts: impl FnOnce() -> Facts) {
-        let now = self.clock;
         let mut ops = std::mem::take(&mut self.requests.get_mut(slot).ops);
         let mut wanted = self.names.is_open();
         for &op in &ops {
@@ -422,8 +457,9 @@ impl Schedule {
         ops.retain(|&at| {
             let op = self.documents.op(at);
             let (item, document, overlapped, read) = (op.item, op.document, op.overlapped, op.read);
-            let fact = facts.items.get(item as usize).filter(|_| told);
+            let fact = facts.items.get(item as usize).filter(|_| told).or(facts.all.as_ref());
             let refused = !read && fact.is_some_and(|fact| fact.refused());
+            let now = self.now(document.index);
             self.documents.answered(at, now, fact);
             if overlapped || unknown.is_some() {
                 documents.push(document);
@@ -564,6 +600,7 @@ impl Schedule {
     /// Takes a request out, whatever it waits for.
     fn remove(&mut self, slot: Slot) {
         self.changed = true;
+        self.has_changed(slot);
         let entry = self.requests.get_mut(slot);
         let ops = std::mem::take(&mut entry.ops);
         let places = std::mem::take(&mut entry.places);
@@ -708,20 +745,6 @@ impl Schedule {
         match index {
             Some(index) => self.locks.entry(index).or_default(),
             None => &mut self.cluster,
-        }
-    }
-
-    #[cfg(test)]
-    pub(super) fn dump(&self) {
-        eprintln!(
-            "suspects {:?} changed {} sent {} may_go {}",
-            self.suspects, self.changed, self.sent, self.may_go
-        );
-        for (slot, e) in self.requests.iter() {
-            eprintln!("{slot} {e:?}");
-            for &op in &e.ops {
-                eprintln!("    {op} {:?}", self.documents.op(op));
-            }
         }
     }
 

@@ -14,8 +14,8 @@ use super::schedule::Schedule;
 /// Requests each of which waits for all others, directly or over some of them. By age.
 struct Knot {
     members: Vec<Slot>,
-    /// None of those it waits for waits for an answer.
-    hopeless: bool,
+    /// They wait for nobody else, so that nothing will help them.
+    closed: bool,
 }
 
 impl Schedule {
@@ -32,59 +32,43 @@ impl Schedule {
         loop {
             // With nothing under way nothing else can help, so that no cost is too high.
             let idle = self.may_go == 0 && self.sent == 0;
+            let thorough = idle || self.asked.is_multiple_of(THOROUGH_CALLS);
             let mut cut = false;
-            let mut hopeless = None;
             for _ in 0..if idle { self.suspects.len() } else { SUSPECTS.min(self.suspects.len()) } {
                 let Some(id) = self.suspects.pop_front() else { break };
                 let Some(slot) = self.requests.slot(id) else { continue };
                 self.suspects.push_back(id);
-                let Some(knot) = self.knot(slot, idle) else { continue };
-                cut |= self.cut(&knot.members);
-                if knot.hopeless {
-                    hopeless.get_or_insert(knot);
-                }
+                cut |= self.cut(slot, thorough);
             }
-            if let (Some(knot), true) = (&hopeless, idle && !cut) {
-                cut = self.force(&knot.members);
-            }
-            if !(cut && self.may_go == 0) {
+            if !(cut && idle && self.may_go == 0) {
                 return;
             }
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn dump_knots(&self) {
-        for (slot, e) in self.requests.iter() {
-            let b: Vec<_> = self
-                .blockers(slot, slot, true)
-                .into_iter()
-                .map(|s| self.requests.get(s).id.0)
-                .collect();
-            if !b.is_empty() {
-                eprintln!("{} over {} waits {} blocked by {b:?}", e.id.0, e.overtaken, e.waits);
-            }
-            if let Some(k) = self.knot(slot, true) {
-                eprintln!(
-                    "  knot {:?} hopeless {}",
-                    k.members.iter().map(|s| self.requests.get(*s).id.0).collect::<Vec<_>>(),
-                    k.hopeless
-                );
-            }
+    /// Lets one go, if this one is in a cycle.
+    fn cut(&mut self, slot: Slot, thorough: bool) -> bool {
+        let Some(mut knot) = self.knot(slot, thorough) else { return false };
+        if self.split(&knot.members) {
+            return true;
         }
+        if !thorough && let Some(whole) = self.knot(slot, true) {
+            knot = whole;
+        }
+        knot.closed && (self.swap(&knot.members) || self.force(&knot.members))
     }
 
     /// The requests that wait, over others, for `start`, and for which it waits.
     fn knot(&self, start: Slot, thorough: bool) -> Option<Knot> {
         let mut waits_for: HashMap<Slot, Vec<Slot>> = HashMap::new();
-        let (mut found, mut hopeless) = (vec![start], true);
+        let (mut found, mut closed) = (vec![start], true);
         while let Some(slot) = found.pop() {
             if waits_for.contains_key(&slot) {
                 continue;
             }
             let blockers = self.blockers(slot, start, thorough);
             let entry = self.requests.get(slot);
-            hopeless &= entry.answered.is_some() && !entry.gated;
+            closed &= entry.state == State::Waiting && entry.answered.is_some() && !entry.gated;
             found.extend(&blockers);
             waits_for.insert(slot, blockers);
         }
@@ -101,9 +85,10 @@ impl Schedule {
                 found.extend(waited_by.get(&slot).into_iter().flatten());
             }
         }
+        closed &= members.len() == waits_for.len();
         let mut members: Vec<Slot> = members.into_iter().collect();
         members.sort_unstable_by_key(|&slot| self.requests.get(slot).id);
-        Some(Knot { members, hopeless })
+        Some(Knot { members, closed })
     }
 
     /// Whom a request waits for. Who shares an index is not listed anywhere: they are looked for when `thorough`, or
@@ -141,8 +126,8 @@ impl Schedule {
         blockers
     }
 
-    /// Lets part of one go, or one go behind another, where that breaks no order that is known for certain.
-    fn cut(&mut self, members: &[Slot]) -> bool {
+    /// Lets part of one go.
+    fn split(&mut self, members: &[Slot]) -> bool {
         let has_turn = |slot: &&Slot| {
             let entry = self.requests.get(**slot);
             entry.state == State::Waiting
@@ -155,6 +140,11 @@ impl Schedule {
             self.let_go(slot);
             return true;
         }
+        false
+    }
+
+    /// Lets one that overlapped a barrier go behind it.
+    fn swap(&mut self, members: &[Slot]) -> bool {
         for &blocker in members {
             for &slot in members {
                 if let Some(index) = self.stands_before(blocker, slot)
@@ -197,5 +187,7 @@ impl Schedule {
 
 /// While something may go, cycles are looked for at every so many calls only.
 const CALLS: u32 = 64;
+/// How often those that share an index are looked for while something is under way.
+const THOROUGH_CALLS: u32 = 1024;
 /// Suspects that are looked at in one go while something is under way.
 const SUSPECTS: usize = 8;

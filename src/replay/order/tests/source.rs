@@ -90,7 +90,7 @@ impl Request {
             },
             unchanged: false,
         };
-        Facts { items: self.ops.iter().map(fact).collect() }
+        Facts { items: self.ops.iter().map(fact).collect(), all: None }
     }
 }
 

@@ -84,9 +84,6 @@ pub(super) fn replay(seed: u64, world: &World, how: Use) -> Run {
         }
         assert!(now < 1_000_000, "seed {seed}: no end");
     }
-    if !schedule.holds_nothing() {
-        schedule.dump();
-    }
     assert!(
         schedule.holds_nothing(),
         "seed {seed}: stuck with {} requests: {:?}",
