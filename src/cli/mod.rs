@@ -3,6 +3,7 @@
 //! No logic: a subcommand turns its flags into settings and hands them to the room that does the work.
 
 mod capture;
+mod demo;
 mod log;
 mod logging;
 mod replay;
@@ -22,6 +23,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Capture(Box<capture::Arguments>),
+    Demo(demo::Arguments),
     Log(log::Arguments),
     Replay(Box<replay::Arguments>),
 }
@@ -40,6 +42,7 @@ pub fn run() -> ExitCode {
     logging::start();
     let result = match arguments.command {
         Command::Capture(arguments) => capture::run(*arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Log(arguments) => log::run(arguments),
         Command::Replay(arguments) => replay::run(*arguments),
     };

@@ -13,14 +13,13 @@ use super::{
     assembly::{self, Assembly, Event, Trouble},
     exchange::{ExchangeId, Mark},
     limiter::{Admission, Bounds, Limiter},
-    order::{Facts, Order, Schedule},
+    order::{Facts, Order, Schedule, facts, footprint},
     outcome::{Entry, Oddity, Outcome, What},
     pace::{Pace, Speed},
     pins::Pins,
     retry,
     table::{Exchange, Stage, Table},
     totals::Totals,
-    touch,
 };
 use crate::{
     feed::Place,
@@ -442,7 +441,7 @@ impl Conductor {
                 Event::Request(request) => {
                     self.totals.requests += 1;
                     let known = !self.known.is_empty() && self.known.remove(&request.fingerprint);
-                    self.schedule.admit(request.id, request.connection, touch::footprint(&request));
+                    self.schedule.admit(request.id, request.connection, footprint(&request));
                     let place = self
                         .last_place
                         .clone()
@@ -453,7 +452,7 @@ impl Conductor {
                     let Some(exchange) = self.table.get_mut(id) else { continue };
                     let answer = exchange.answer.insert(answer);
                     let request = &exchange.request;
-                    self.schedule.answered(id, || touch::facts(request, answer));
+                    self.schedule.answered(id, || facts(request, answer));
                     self.table.recount(id);
                 }
                 Event::Unanswered { id, why } => {

@@ -24,7 +24,6 @@ pub mod retry;
 mod sending;
 mod table;
 pub mod totals;
-mod touch;
 
 pub use look::Look;
 pub use table::{Attempt, AttemptAnswer};

@@ -288,6 +288,10 @@ impl Policy {
         }
         let verdict = Verdict::of(status, source);
         let settled = matches!(status, 200 | 201 | 401 | 403 | 300..=399);
+        // A read that finds something else finds it again: an answer to compare, and nothing to wait for.
+        if !asked.writes && (400..500).contains(&status) && !full {
+            return (Call::Done(verdict), false);
+        }
         // An answer that nobody expected is not believed at once.
         let differs = status >= 300 && source.is_none_or(|source| source < 300);
         let call = if differs && !settled { Call::Counted(verdict) } else { Call::Done(verdict) };

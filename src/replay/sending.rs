@@ -298,7 +298,10 @@ impl Conductor {
     /// What the schedule let go is done; when that was the last of it, the request has ended.
     fn part_done(&mut self, id: ExchangeId, verdict: Option<Verdict>) {
         let Some(exchange) = self.table.get_mut(id) else { return };
-        if let Some(verdict) = &verdict
+        let reads = exchange.asked.is_some_and(|asked| !asked.writes);
+        if reads && verdict == Some(Verdict::TargetFailed) {
+            self.totals.reads_differing += 1;
+        } else if let Some(verdict) = &verdict
             && verdict.is_failure()
         {
             if let Verdict::PartlyFailed(items) = verdict {

@@ -37,6 +37,8 @@ pub struct Totals {
     pub retries: u64,
     /// Requests with an answer as good as the source's, or as bad.
     pub done: u64,
+    /// Of these, reads that the source answered well and the target did not: what was read is not there (yet).
+    pub reads_differing: u64,
     /// Requests that the source answered well and the target in the end did not.
     pub failed: u64,
     /// Items of bulks that the source took and the target in the end did not.

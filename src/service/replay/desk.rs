@@ -100,12 +100,6 @@ impl Desk {
         self.known.keys().copied().collect()
     }
 
-    /// What the other members of the group have sent until now: partitions have moved.
-    pub(super) fn others(&self) -> Result<Vec<u64>, Failure> {
-        let Some(journal) = &self.journal else { return Ok(Vec::new()) };
-        Ok(journal.others().map_err(failure)?.into_keys().collect())
-    }
-
     /// Hands over what has ended since the last time.
     pub(super) fn submit(&mut self, core: &mut Conductor) -> Result<(), Failure> {
         self.note(core)?;

@@ -219,9 +219,10 @@ impl<'a> Summary<'a> {
             "{} requests of {} records: {} sent as well as on the source, {} failed",
             t.requests, t.read_records, t.done, t.failed
         );
-        let more: [(u64, &str); 13] = [
+        let more: [(u64, &str); 14] = [
             (t.retries, "retries"),
             (t.quarantined, "quarantined"),
+            (t.reads_differing, "reads found something else than on the source"),
             (t.failed_items, "bulk items failed"),
             (t.duplicates_skipped, "skipped since an earlier run had sent them"),
             (
