@@ -30,6 +30,8 @@ pub(super) struct Documents {
 }
 
 /// One request's operation on one document.
+// Independent facts.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Clone)]
 pub(super) struct Op {
     /// Whose it is.

@@ -67,7 +67,7 @@ pub fn facts(request: &Request, answer: &Answer) -> Facts {
         return Facts { items: Vec::new(), all: Some(fact) };
     }
     read(bulk, answer).unwrap_or_else(|| match kind {
-        Kind::Get => Facts::none(),
+        Kind::Get | Kind::Bulk => Facts::none(),
         _ => Facts::one(Fact { status: answer.status, ..Fact::default() }),
     })
 }

@@ -95,8 +95,8 @@ impl Lock {
         self.let_in(granted);
     }
 
-    /// A sharer lets the next one that wants the index alone go first, and waits behind it. False when there is none, or
-    /// when that came after the sharer's answer.
+    /// A sharer lets the next one that wants the index alone go first, and waits behind it. False when there is none,
+    /// or when that came after the sharer's answer.
     pub(super) fn step_back(&mut self, slot: Slot, answered: u64, granted: &mut Vec<Slot>) -> bool {
         let Some(next) = self.waiting.front() else { return false };
         let since = next.since;

@@ -16,12 +16,15 @@ pub mod facts;
 pub mod footprint;
 mod locks;
 mod names;
+mod places;
 mod requests;
 pub mod schedule;
+pub mod status;
 mod tangle;
 #[cfg(test)]
 mod tests;
 
 pub use facts::{Fact, Facts, facts};
 pub use footprint::{Document, Footprint, Item, footprint};
-pub use schedule::{Blocked, Counters, Order, Ready, Schedule, Wait};
+pub use schedule::{Order, Ready, Schedule};
+pub use status::{Blocked, Counters, Wait};

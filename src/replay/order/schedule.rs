@@ -6,12 +6,13 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 
-use super::documents::{Documents, Mixed, Since, Told, Turns};
-use super::facts::Facts;
+use super::documents::{Documents, Mixed, Told, Turns};
+use super::facts::{Fact, Facts};
 use super::footprint::{Document, Footprint};
 use super::locks::{Lock, Slot};
 use super::names::Names;
-use super::requests::{Place, Requests, State};
+use super::requests::{Requests, State};
+use super::status::Counters;
 use crate::replay::exchange::{ConnectionId, ExchangeId};
 
 /// What is kept in order.
@@ -37,73 +38,16 @@ pub struct Ready {
     pub left_out: Vec<u32>,
 }
 
-/// What was counted since the start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Operations that overlapped others on their document, placed by `_seq_no`.
-    pub by_seq_no: u64,
-    /// The same, placed by `_version`.
-    pub by_version: u64,
-    /// The same, placed in the order of the records since no answer told.
-    pub by_capture: u64,
-    /// The same, refused by the source and left out.
-    pub left_out: u64,
-    /// Requests that go alone at an index or at the cluster.
-    pub barriers: u64,
-    /// Those of them of which it could not be read what they touch.
-    pub unreadable: u64,
-    /// Answers no longer waited for.
-    pub given_up: u64,
-    /// Names that were found to stand for an index of another name.
-    pub aliases: u64,
-    /// Parts in which bulks went that could not go as a whole.
-    pub parts: u64,
-    /// Times that one which overlapped a barrier went behind it, so that documents keep their order.
-    pub stepped_back: u64,
-    /// Times that requests waited for each other with nothing to tell, and the oldest went.
-    pub cycles: u64,
-}
-
-/// The oldest request that cannot go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Blocked {
-    /// Which.
-    pub id: ExchangeId,
-    /// What it waits for.
-    pub wait: Wait,
-    /// The one at the end of the chain of those it waits for.
-    pub root: ExchangeId,
-    /// What that one waits for.
-    pub root_wait: Wait,
-}
-
-/// What a request waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wait {
-    /// The source's answer to it.
-    Answer,
-    /// The source's answer to another, which tells what a name stands for.
-    Name,
-    /// An earlier request of its connection.
-    Connection(ExchangeId),
-    /// Another request for the same document.
-    Document(ExchangeId),
-    /// Others at an index or at the cluster; the one that has it alone.
-    Index(Option<ExchangeId>),
-    /// Nothing here: it is with the caller or may go.
-    Target,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub struct Schedule {
     order: Order,
     /// Counts admissions and answers: tells which was first.
-    clock: u64,
+    pub(super) clock: u64,
     pub(super) requests: Requests,
     pub(super) documents: Documents,
-    locks: HashMap<u64, Lock, Mixed>,
-    cluster: Lock,
+    pub(super) locks: HashMap<u64, Lock, Mixed>,
+    pub(super) cluster: Lock,
     pub(super) names: Names,
     pub(super) ready: BinaryHeap<Reverse<u64>>,
     /// Overtaken requests that may be part of a cycle.
@@ -116,7 +60,7 @@ pub struct Schedule {
     pub(super) changed: bool,
     pub(super) asked: u32,
     turns: Turns,
-    granted: Vec<Slot>,
+    pub(super) granted: Vec<Slot>,
 }
 
 impl Schedule {
@@ -155,7 +99,7 @@ impl Schedule {
         match &footprint {
             Footprint::Free => {}
             Footprint::Read(document) => {
-                self.touch(slot, 0, document.index, Some(document.id), true)
+                self.touch(slot, 0, document.index, Some(document.id), true);
             }
             Footprint::Write(document) => {
                 self.touch(slot, 0, document.index, Some(document.id), false);
@@ -313,136 +257,8 @@ impl Schedule {
         &self.counters
     }
 
-    /// Why the oldest that cannot go cannot. Looks at all requests: for a status page, not for every turn.
-    pub fn why_blocked(&self) -> Option<Blocked> {
-        let waiting = |(_, entry): &(Slot, &super::requests::Entry)| entry.state == State::Waiting;
-        let (slot, entry) =
-            self.requests.iter().filter(waiting).min_by_key(|(_, entry)| entry.id)?;
-        let wait = self.wait_of(slot);
-        let (mut root, mut root_wait) = (slot, wait);
-        for _ in 0..CHAIN_MAX {
-            let next = match root_wait {
-                Wait::Connection(id) | Wait::Document(id) | Wait::Index(Some(id)) => id,
-                _ => break,
-            };
-            let Some(slot) = self.requests.slot(next) else { break };
-            (root, root_wait) = (slot, self.wait_of(slot));
-        }
-        Some(Blocked { id: entry.id, wait, root: self.requests.get(root).id, root_wait })
-    }
-
-    fn wait_of(&self, slot: Slot) -> Wait {
-        let entry = self.requests.get(slot);
-        if entry.state != State::Waiting {
-            return Wait::Target;
-        }
-        if entry.answered.is_none() {
-            return Wait::Answer;
-        }
-        if entry.gated {
-            return Wait::Name;
-        }
-        let first = self.requests.first_of_line(slot);
-        if first != slot {
-            return Wait::Connection(self.requests.get(first).id);
-        }
-        if let Some(place) = entry.places.iter().find(|place| !place.granted) {
-            let alone = self.lock(place.index).and_then(Lock::alone);
-            return Wait::Index(alone.map(|slot| self.requests.get(slot).id));
-        }
-        let waiting = entry.ops.iter().find(|&&op| !self.documents.op(op).granted);
-        let other = waiting.and_then(|&op| self.documents.first_other(op));
-        other.map_or(Wait::Target, |slot| Wait::Document(self.requests.get(slot).id))
-    }
-
-    /// Somebody waits for its answer.
-    fn is_awaited(&self, slot: Slot) -> bool {
-        let entry = self.requests.get(slot);
-        self.requests.has_follower(slot)
-            || self.names.is_awaited(entry.admitted)
-            || entry.places.iter().any(|place| self.lock(place.index).is_some_and(Lock::is_wanted))
-            || entry.ops.iter().any(|&op| self.documents.first_other(op).is_some())
-    }
-
-    /// A request touches one document of an index, perhaps one that the source named.
-    fn touch(&mut self, slot: Slot, item: u32, name: u64, id: Option<u64>, read: bool) {
-        let index = self.names.index_of(name);
-        let places = &self.requests.get(slot).places;
-        // Neighbours in a bulk are mostly of one index.
-        let known = places.last().is_some_and(|place| place.index == Some(index))
-            || places.iter().any(|place| place.index == Some(index));
-        if places.is_empty() {
-            self.enter(slot, None, false);
-        }
-        if !known {
-            self.enter(slot, Some(index), false);
-        }
-        let Some(id) = id else { return };
-        let since = self.now(index);
-        let op = self.documents.push(slot, item, Document { index, id }, read, since);
-        let entry = self.requests.get_mut(slot);
-        entry.ops.push(op);
-        entry.waits += 1;
-    }
-
-    /// A request touches whole indices, or everything when a name is not positively an index's own.
-    fn barrier(&mut self, slot: Slot, names: &[u64], renames: bool) {
-        self.counters.barriers += 1;
-        let plain = !names.is_empty() && names.iter().all(|&name| self.names.is_index(name));
-        self.enter(slot, None, !plain);
-        for &name in names {
-            if plain && !self.requests.get(slot).places.iter().any(|at| at.index == Some(name)) {
-                self.enter(slot, Some(name), true);
-            }
-        }
-        if renames {
-            // What is deleted goes by its own name: nothing else's numbers begin anew.
-            let changes: Vec<Option<u64>> = match names {
-                [] => vec![None],
-                names => names.iter().copied().map(Some).collect(),
-            };
-            for &index in &changes {
-                let lock = self.lock_mut(index);
-                lock.generation = lock.generation.wrapping_add(1);
-                lock.changing += 1;
-            }
-            self.requests.get_mut(slot).changes = changes;
-            self.names.forget();
-        }
-    }
-
-    /// This moment, in the life of an index.
-    fn now(&self, index: u64) -> Since {
-        let (generation, changing) =
-            self.locks.get(&index).map_or((0, 0), |lock| (lock.generation, lock.changing));
-        Since {
-            at: self.clock,
-            generation: generation.wrapping_add(self.cluster.generation),
-            unsure: changing + self.cluster.changing > 0,
-        }
-    }
-
-    /// A request that replaces indices has its answer, or is gone.
-    fn has_changed(&mut self, slot: Slot) {
-        for index in std::mem::take(&mut self.requests.get_mut(slot).changes) {
-            let lock = self.lock_mut(index);
-            lock.changing -= 1;
-            if let (true, Some(index)) = (lock.is_idle(), index) {
-                self.locks.remove(&index);
-            }
-        }
-    }
-
-    fn enter(&mut self, slot: Slot, index: Option<u64>, alone: bool) {
-        let admitted = self.clock;
-        let granted = self.lock_mut(index).enter(slot, alone, admitted);
-        let entry = self.requests.get_mut(slot);
-        entry.places.push(Place { index, alone, granted });
-        entry.waits += u32::from(!granted);
-    }
-
     /// Places the operations of a request whose answer is there.
-    fn place(&mut self, slot: Slot, facts: impl FnOnce() -> Facts) {
+    pub(super) fn place(&mut self, slot: Slot, facts: impl FnOnce() -> Facts) {
         let mut ops = std::mem::take(&mut self.requests.get_mut(slot).ops);
         let mut wanted = self.names.is_open();
         for &op in &ops {
@@ -458,7 +274,7 @@ impl Schedule {
             let op = self.documents.op(at);
             let (item, document, overlapped, read) = (op.item, op.document, op.overlapped, op.read);
             let fact = facts.items.get(item as usize).filter(|_| told).or(facts.all.as_ref());
-            let refused = !read && fact.is_some_and(|fact| fact.refused());
+            let refused = !read && fact.is_some_and(Fact::refused);
             let now = self.now(document.index);
             self.documents.answered(at, now, fact);
             if overlapped || unknown.is_some() {
@@ -502,83 +318,9 @@ impl Schedule {
         self.settle(documents);
     }
 
-    /// A name stands for an index: those who used it before stand where they would have stood under its own name.
-    fn learn(&mut self, name: u64, index: u64, touched: &mut Vec<Document>) {
-        if self.names.is_known(name) {
-            return;
-        }
-        let users = self.names.learn(name, index);
-        if name == index {
-            return;
-        }
-        self.counters.aliases += 1;
-        let mut revoked = Vec::new();
-        for slot in users {
-            if self.requests.get(slot).state != State::Waiting {
-                continue;
-            }
-            self.suspect(slot);
-            self.move_place(slot, name, index);
-            for op in self.requests.get(slot).ops.clone() {
-                let old = self.documents.op(op).document;
-                if old.index == name {
-                    touched.push(old);
-                    let requests = &self.requests;
-                    let away = |slot| requests.get(slot).state != State::Waiting;
-                    let had_turn = self.documents.rename(op, index, away, &mut revoked);
-                    touched.push(Document { index, ..old });
-                    self.requests.get_mut(slot).waits += u32::from(had_turn);
-                }
-            }
-        }
-        for op in revoked {
-            let slot = self.documents.op(op).request;
-            self.requests.get_mut(slot).waits += 1;
-        }
-        // Those that were answered meanwhile are seen only now to have overlapped others.
-        for &document in touched.iter() {
-            for at in self.documents.refused(document) {
-                let op = self.documents.op(at);
-                let (slot, item, granted) = (op.request, op.item, op.granted);
-                let entry = self.requests.get_mut(slot);
-                if entry.state == State::Waiting {
-                    entry.waits -= u32::from(!granted);
-                    entry.ops.retain(|&op| op != at);
-                    entry.left_out.push(item);
-                    entry.left_out.sort_unstable();
-                    self.counters.left_out += 1;
-                    self.documents.remove(at);
-                }
-            }
-        }
-    }
-
-    /// Moves a request's place from the queue of a name to that of the index.
-    fn move_place(&mut self, slot: Slot, name: u64, index: u64) {
-        let mut places = std::mem::take(&mut self.requests.get_mut(slot).places);
-        let has_both = places.iter().any(|place| place.index == Some(index));
-        if let Some(at) = places.iter().position(|place| place.index == Some(name)) {
-            let granted = places[at].granted;
-            self.give_back(slot, places[at]);
-            let entry = self.requests.get_mut(slot);
-            entry.waits -= u32::from(!granted);
-            let admitted = entry.admitted;
-            if has_both {
-                places.swap_remove(at);
-            } else {
-                let lock = self.lock_mut(Some(index));
-                let granted = lock.enter_late(slot, admitted);
-                places[at] = Place { index: Some(index), alone: false, granted };
-                self.requests.get_mut(slot).waits += u32::from(!granted);
-            }
-        }
-        self.requests.get_mut(slot).places = places;
-        self.let_in();
-    }
-
     /// What of a request that goes in parts goes now: the items whose turn it is, and before the first of them those
     /// that wait for nothing.
-    fn part(&mut self, slot: Slot) -> Vec<u32> {
+    pub(super) fn part(&mut self, slot: Slot) -> Vec<u32> {
         self.counters.parts += 1;
         let entry = self.requests.get_mut(slot);
         let mut mine = vec![!std::mem::replace(&mut entry.begun, true); entry.items as usize];
@@ -598,7 +340,7 @@ impl Schedule {
     }
 
     /// Takes a request out, whatever it waits for.
-    fn remove(&mut self, slot: Slot) {
+    pub(super) fn remove(&mut self, slot: Slot) {
         self.changed = true;
         self.has_changed(slot);
         let entry = self.requests.get_mut(slot);
@@ -641,60 +383,14 @@ impl Schedule {
         }
     }
 
-    fn give_back(&mut self, slot: Slot, place: Place) {
-        let mut granted = std::mem::take(&mut self.granted);
-        let before = granted.len();
-        let lock = self.lock_mut(place.index);
-        if place.granted {
-            lock.leave(slot, &mut granted);
-        } else {
-            lock.give_up(slot, &mut granted);
-        }
-        let idle = lock.is_idle();
-        if let (Some(index), true) = (place.index, idle) {
-            self.locks.remove(&index);
-        }
-        for &other in &granted[before..] {
-            let places = &mut self.requests.get_mut(other).places;
-            if let Some(at) = places.iter_mut().find(|at| at.index == place.index) {
-                at.granted = true;
-            }
-        }
-        self.granted = granted;
-    }
-
-    /// Tells those that queues of indices have let in.
-    fn let_in(&mut self) {
-        while let Some(slot) = self.granted.pop() {
-            self.unblock(slot);
-        }
-    }
-
-    /// A sharer of an index lets the next one go alone before it.
-    pub(super) fn step_back(&mut self, slot: Slot, index: Option<u64>) -> bool {
-        let mut granted = std::mem::take(&mut self.granted);
-        let answered = self.requests.get(slot).answered.unwrap_or(0);
-        let done = self.lock_mut(index).step_back(slot, answered, &mut granted);
-        for &other in granted.iter().chain(done.then_some(&slot)) {
-            let places = &mut self.requests.get_mut(other).places;
-            if let Some(at) = places.iter_mut().find(|at| at.index == index) {
-                at.granted = other != slot;
-            }
-        }
-        self.requests.get_mut(slot).waits += u32::from(done);
-        self.granted = granted;
-        self.let_in();
-        done
-    }
-
-    fn settle(&mut self, documents: Vec<Document>) {
+    pub(super) fn settle(&mut self, documents: Vec<Document>) {
         for document in documents {
             self.documents.settle(document, &mut self.turns);
         }
         self.take_turns();
     }
 
-    fn take_turns(&mut self) {
+    pub(super) fn take_turns(&mut self) {
         let mut turns = std::mem::take(&mut self.turns);
         for op in turns.granted.drain(..) {
             self.unblock(self.documents.op(op).request);
@@ -705,14 +401,14 @@ impl Schedule {
         self.turns = turns;
     }
 
-    fn suspect(&mut self, slot: Slot) {
+    pub(super) fn suspect(&mut self, slot: Slot) {
         let entry = self.requests.get_mut(slot);
         if !std::mem::replace(&mut entry.overtaken, true) {
             self.suspects.push_back(entry.id);
         }
     }
 
-    fn open_gate(&mut self) {
+    pub(super) fn open_gate(&mut self) {
         while let Some(id) = self.names.pass() {
             if let Some(slot) = self.requests.slot(ExchangeId(id)) {
                 self.requests.get_mut(slot).gated = false;
@@ -722,7 +418,7 @@ impl Schedule {
     }
 
     /// One reason less for which it cannot go.
-    fn unblock(&mut self, slot: Slot) {
+    pub(super) fn unblock(&mut self, slot: Slot) {
         let entry = self.requests.get_mut(slot);
         entry.waits = entry.waits.checked_sub(1).expect("invariant: it waited for this");
         if entry.waits == 0 && entry.state == State::Waiting {
@@ -735,17 +431,6 @@ impl Schedule {
         entry.state = State::Ready;
         self.may_go += 1;
         self.ready.push(Reverse(entry.id.0));
-    }
-
-    pub(super) fn lock(&self, index: Option<u64>) -> Option<&Lock> {
-        index.map_or(Some(&self.cluster), |index| self.locks.get(&index))
-    }
-
-    fn lock_mut(&mut self, index: Option<u64>) -> &mut Lock {
-        match index {
-            Some(index) => self.locks.entry(index).or_default(),
-            None => &mut self.cluster,
-        }
     }
 
     #[cfg(test)]
@@ -768,6 +453,3 @@ fn touched_names(footprint: &Footprint) -> Vec<u64> {
         _ => Vec::new(),
     }
 }
-
-/// How far a chain of requests that wait for each other is followed for a message.
-const CHAIN_MAX: usize = 64;

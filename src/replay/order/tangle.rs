@@ -147,8 +147,8 @@ impl Schedule {
     fn swap(&mut self, members: &[Slot]) -> bool {
         for &blocker in members {
             for &slot in members {
-                if let Some(index) = self.stands_before(blocker, slot)
-                    && self.step_back(blocker, index)
+                if let Some(place) = self.stands_before(blocker, slot)
+                    && self.step_back(blocker, place.index)
                 {
                     self.counters.stepped_back += 1;
                     return true;
@@ -169,9 +169,9 @@ impl Schedule {
         true
     }
 
-    /// The index at which `blocker` is one of those for whom `slot` waits, if it may let it go first: it has its turn
+    /// The place at which `blocker` is one of those for whom `slot` waits, if it may let it go first: it has its turn
     /// at no document.
-    fn stands_before(&self, blocker: Slot, slot: Slot) -> Option<Option<u64>> {
+    fn stands_before(&self, blocker: Slot, slot: Slot) -> Option<Place> {
         let holder = self.requests.get(blocker);
         if !holder.overtaken || holder.ops.iter().any(|&op| self.documents.op(op).granted) {
             return None;
@@ -181,7 +181,7 @@ impl Schedule {
             let same = |own: &Place| own.index == place.index && own.granted && !own.alone;
             holder.places.iter().any(same)
         };
-        wanted.clone().find(held).map(|place| place.index)
+        wanted.clone().find(held).copied()
     }
 }
 

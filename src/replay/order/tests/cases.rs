@@ -173,7 +173,7 @@ fn who_is_cancelled_was_never_there() {
     let everything = Footprint::Everything { renames: true };
     let mut schedule = schedule(vec![write("a"), everything, write("a"), bulk(&["a", "b"])]);
     for number in 1..=4 {
-        schedule.answered(id(number), || told(&[number, number][..1 + usize::from(number == 4)]));
+        schedule.answered(id(number), || told(&[number, number][..=usize::from(number == 4)]));
     }
     assert_eq!(all(&mut schedule), [1]);
     schedule.cancel(id(2));

@@ -1,4 +1,5 @@
-//! Compares what the target did with what the source did, pair by pair. Quadratic, and shares no code with the schedule.
+//! Compares what the target did with what the source did, pair by pair. Quadratic, and shares no code with the
+//! schedule.
 
 use std::collections::BTreeMap;
 
@@ -126,9 +127,12 @@ fn is_overlapped(world: &World, number: usize, op: &Op) -> bool {
     })
 }
 
+/// When it went, its request and its item.
+type Write = (u64, usize, usize);
+
 /// The writes that made each document are the same, in the same order, wherever the source's records tell it.
 fn states(world: &World, run: &Run, faults: &mut Vec<String>) {
-    let mut writes: BTreeMap<(usize, usize), Vec<(u64, usize, usize)>> = BTreeMap::new();
+    let mut writes: BTreeMap<(usize, usize), Vec<Write>> = BTreeMap::new();
     let mut deletions: BTreeMap<usize, u64> = BTreeMap::new();
     for (number, request) in world.requests.iter().enumerate() {
         for (item, op) in request.ops.iter().enumerate() {

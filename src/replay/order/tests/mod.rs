@@ -3,6 +3,7 @@
 
 mod cases;
 mod checker;
+mod reading;
 mod sim;
 mod source;
 mod target;

@@ -37,7 +37,7 @@ pub(super) fn replay(seed: u64, world: &World, how: Use) -> Run {
     let (mut records, mut now) = (world.records.iter(), 0);
     loop {
         now += 1;
-        for _ in 0..1 + dice.below(read_ahead) {
+        for _ in 0..=dice.below(read_ahead) {
             match records.next() {
                 Some(Record::Request(number)) => {
                     let request = &world.requests[*number];
