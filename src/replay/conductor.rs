@@ -13,7 +13,7 @@ use super::{
     assembly::{self, Assembly, Event, Trouble},
     exchange::{ExchangeId, Mark},
     limiter::{Admission, Bounds, Limiter},
-    order::{Facts, Order, Schedule, facts, footprint},
+    order::{Facts, Footprint, Order, Schedule, facts, footprint},
     outcome::{Entry, Oddity, Outcome, What},
     pace::{Pace, Speed},
     pins::Pins,
@@ -156,6 +156,9 @@ pub struct Conductor {
     /// Fingerprints of what earlier runs have sent.
     known: HashSet<u64>,
     last_place: Option<Place>,
+    /// What the target says it is, and whether the source said the same.
+    target_uuid: Option<String>,
+    is_source: bool,
     /// May go now, oldest first.
     pub(super) queue: VecDeque<ExchangeId>,
     /// May go at a time.
@@ -207,6 +210,8 @@ impl Conductor {
             table: Table::default(),
             known: HashSet::new(),
             last_place: None,
+            target_uuid: None,
+            is_source: false,
             queue: VecDeque::new(),
             later: BinaryHeap::new(),
             in_flight: 0,
@@ -374,6 +379,16 @@ impl Conductor {
         self.rewriter.signs()
     }
 
+    /// What the target says it is.
+    pub fn set_target_uuid(&mut self, uuid: Option<String>) {
+        self.target_uuid = uuid;
+    }
+
+    /// A captured answer of the source says what the target says: they are the same cluster.
+    pub fn target_is_source(&self) -> bool {
+        self.is_source
+    }
+
     /// The next request to send, if one may go now.
     pub fn next_job(&mut self, now: Now) -> Option<Job> {
         if self.draining {
@@ -441,7 +456,11 @@ impl Conductor {
                 Event::Request(request) => {
                     self.totals.requests += 1;
                     let known = !self.known.is_empty() && self.known.remove(&request.fingerprint);
-                    self.schedule.admit(request.id, request.connection, footprint(&request));
+                    let touched = match self.settings.order {
+                        Order::Document => footprint(&request),
+                        Order::Connection => Footprint::Free,
+                    };
+                    self.schedule.admit(request.id, request.connection, touched);
                     let place = self
                         .last_place
                         .clone()
@@ -452,6 +471,12 @@ impl Conductor {
                     let Some(exchange) = self.table.get_mut(id) else { continue };
                     let answer = exchange.answer.insert(answer);
                     let request = &exchange.request;
+                    if let Some(uuid) = &self.target_uuid
+                        && request.bytes.starts_with(b"GET / ")
+                        && memchr::memmem::find(&answer.bytes, uuid.as_bytes()).is_some()
+                    {
+                        self.is_source = true;
+                    }
                     self.schedule.answered(id, || facts(request, answer));
                     self.table.recount(id);
                 }

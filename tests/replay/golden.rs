@@ -53,7 +53,11 @@ fn judge(dir: &Path, name: &str, run: &str, failures: &mut Vec<String>) -> usize
     let sent = Scenario::load(dir, name).sent;
     let sent = count(sent.iter().flat_map(|bytes| requests(bytes)));
     let total = arrived.values().sum();
-    let foreign = arrived.iter().find(|(wire, times)| sent.get(*wire).is_none_or(|of| of < times));
+    let mended: Vec<Vec<u8>> = MENDED.iter().map(|wire| wire.to_vec()).collect();
+    let is_foreign = |wire: &Vec<u8>, times: &usize| {
+        !mended.contains(wire) && sent.get(wire).is_none_or(|of| of < times)
+    };
+    let foreign = arrived.iter().find(|(wire, times)| is_foreign(wire, times));
     if let Some((wire, times)) = foreign {
         failures.push(format!("{name}, {run}: arrived {times} times: {}", shown(wire)));
     }
@@ -115,11 +119,17 @@ fn shown(wire: &[u8]) -> String {
 
 /// Scenarios of which less arrives than the clients sent, and why.
 const EXCEPTIONS: &[(&str, &str)] = &[
-    ("bare-lf", "a bare LF is no line end"),
-    ("header-shapes", "a folded field is refused"),
-    ("long-request-line", "the reference loses track behind 4 KiB"),
+    ("bare-lf", "its bare line feeds arrive as CRLF: no strict server takes them otherwise"),
+    ("destination-refused", "its requests never reached the source"),
+    ("header-shapes", "its folded field arrives as one line"),
     ("malformed-request-line", "a request line without a version is no request"),
     ("suppressed-all", "its requests were kept out of the records"),
     ("suppressed-header", "its requests were kept out of the records"),
     ("suppressed-method", "its requests were kept out of the records"),
+];
+
+/// What arrives in place of requests that no strict server takes.
+const MENDED: [&[u8]; 2] = [
+    b"GET /lf HTTP/1.1\r\nUser-Agent: golden/1.0\r\n\r\n",
+    b"GET /headers HTTP/1.1\r\nX-Fold: a b\r\nX-Dup: 1\r\nx-dup: 2\r\nX-Empty:\r\nAccept: */*  \r\n\r\n",
 ];

@@ -1,19 +1,28 @@
 //! What `tapline replay` refuses, with which code, and that it says why.
 
+use std::time::Duration;
+
 use super::{Stage, put};
 use crate::rig::client::bare;
-use crate::rig::port;
 use crate::rig::recording::Recording;
 use crate::rig::scripted::{Reply, Scripted, healthy, root};
+use crate::rig::{port, wait};
 
 #[test]
-fn replay_says_that_its_target_is_down() {
+fn replay_waits_for_a_target_that_is_down_and_says_so() {
     let mut recording = Recording::default();
     put(&mut recording, "c", "/i/_doc/1");
     let stage = Stage::of(&recording);
     let nobody = port::free();
-    let said = stage.bare(nobody).input(&stage.file()).refusal(UNAVAILABLE);
-    assert!(said.contains(&nobody.to_string()), "it names the target: {said}");
+    let replay = stage.bare(nobody).input(&stage.file());
+    let replayer = replay.start();
+    let said = wait::until(SOON, || replayer.output().contains("does not answer"));
+    let output = replayer.output();
+    assert!(said && output.contains(&nobody.to_string()), "it names the target: {output}");
+    let target = Scripted::start_at(nobody, |arrived| Reply::Answer(healthy(arrived)));
+    let summary = replayer.wait().success();
+    assert_eq!((summary.requests, summary.failed), (1, 0), "{summary:?}");
+    assert_eq!(target.lines(), ["PUT /i/_doc/1"]);
 }
 
 #[test]
@@ -57,5 +66,5 @@ fn replay_from_nowhere_is_refused() {
 
 const UUID: &str = "the-cluster-of-the-source";
 const USAGE: i32 = 64;
-const UNAVAILABLE: i32 = 69;
+const SOON: Duration = Duration::from_secs(30);
 const CONFIGURATION: i32 = 78;

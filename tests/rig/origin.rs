@@ -61,7 +61,15 @@ impl Origin {
     where
         S: Fn(&mut Visit) -> io::Result<()> + Send + Sync + 'static,
     {
-        Self::listen(None, Arc::new(script))
+        Self::start_at(0, script)
+    }
+
+    /// As [`Self::start`], on this port; 0 for any.
+    pub(crate) fn start_at<S>(port: u16, script: S) -> Self
+    where
+        S: Fn(&mut Visit) -> io::Result<()> + Send + Sync + 'static,
+    {
+        Self::listen(port, None, Arc::new(script))
     }
 
     /// As [`Self::start`]; `observe` is given the number of the connection and each piece of bytes
@@ -71,7 +79,7 @@ impl Origin {
         O: Fn(usize, &[u8]) + Send + Sync + 'static,
         S: Fn(&mut Visit) -> io::Result<()> + Send + Sync + 'static,
     {
-        Self::listen(Some(Arc::new(observe)), Arc::new(script))
+        Self::listen(0, Some(Arc::new(observe)), Arc::new(script))
     }
 
     /// An origin that reads each request to its end and answers with what `answer` gives.
@@ -108,8 +116,9 @@ impl Origin {
         self.conversations().iter().map(|conversation| conversation.received.len()).sum()
     }
 
-    fn listen(observe: Option<Arc<Observe>>, script: Arc<Script>) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("the loopback has a free port");
+    fn listen(port: u16, observe: Option<Arc<Observe>>, script: Arc<Script>) -> Self {
+        let listener =
+            TcpListener::bind(("127.0.0.1", port)).expect("the loopback has that port free");
         let address = listener.local_addr().expect("a bound socket has an address");
         let state = Arc::new(State::default());
         let accepting = Arc::clone(&state);

@@ -54,10 +54,18 @@ impl Scripted {
     where
         S: Fn(&Arrived) -> Reply + Send + Sync + 'static,
     {
+        Self::start_at(0, script)
+    }
+
+    /// The same on this port.
+    pub(crate) fn start_at<S>(port: u16, script: S) -> Self
+    where
+        S: Fn(&Arrived) -> Reply + Send + Sync + 'static,
+    {
         let arrived = Arc::new(Mutex::new(Vec::new()));
         let noting = Arc::clone(&arrived);
         let attempts: Mutex<HashMap<(String, String), usize>> = Mutex::default();
-        let origin = Origin::start(move |visit| {
+        let origin = Origin::start_at(port, move |visit| {
             while let Some(message) = visit.request()? {
                 let key = (message.method(), message.target());
                 let attempt = {

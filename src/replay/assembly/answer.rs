@@ -4,9 +4,9 @@
 
 use std::mem;
 
-use super::desk::Books;
+use super::{desk::Books, report::KeepAnswers};
 use crate::{
-    http::{Answering, Eof, Malformed, ResponseFraming, ResponsePart},
+    http::{Answering, Eof, Malformed, RequestHead, ResponseFraming, ResponsePart},
     replay::exchange::{Answer, Mark},
 };
 
@@ -25,6 +25,18 @@ pub(super) struct Outgoing {
     /// The record in which it begins.
     pub(super) mark: Mark,
     pub(super) cost: u64,
+}
+
+/// Whether anybody reads the answer to this request. Of safe requests, always the answers that say which cluster this is, and
+/// those that tell the `_seq_no` of the document that was read.
+pub(super) fn is_wanted(books: &Books, head: Option<&RequestHead>, request: &[u8]) -> bool {
+    let Some(head) =
+        head.filter(|head| head.safe && books.limits.keep_answers == KeepAnswers::Writes)
+    else {
+        return true;
+    };
+    let line = &request[..request.len().min(head.first_line_bytes as usize)];
+    line.starts_with(b"GET / ") || memchr::memmem::find(line, b"/_doc/").is_some()
 }
 
 /// What became of bytes.

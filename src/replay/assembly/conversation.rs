@@ -5,11 +5,11 @@
 use std::{collections::VecDeque, rc::Rc};
 
 use super::{
-    answer::Outgoing,
+    answer::{Outgoing, is_wanted},
     desk::{Books, Desk},
     lenient,
-    report::{Event, KeepAnswers, TroubleKind},
-    request::{Incoming, State},
+    report::{Event, TroubleKind},
+    request::{Incoming, State, drop_empty_lines},
 };
 use crate::{
     http::{Answering, Method, RequestHead},
@@ -243,11 +243,13 @@ impl Conversation {
         let (mark, first_ns, last_ns) = (request.mark, request.first_ns, request.last_ns);
         let head = request.head;
         let bytes = request.finish(desk.books);
-        let (bytes, head) = mended.unwrap_or_else(|| {
+        let (mut bytes, mut head) = mended.unwrap_or_else(|| {
             (bytes, head.expect("invariant: the framing ends no request before its head"))
         });
+        drop_empty_lines(&mut bytes, &mut head);
         let index = self.index;
         self.index += 1;
+        let keep = is_wanted(desk.books, Some(&head), &bytes);
         let mut id = None;
         if !given_up {
             let number = desk.books.next_exchange();
@@ -278,7 +280,6 @@ impl Conversation {
             answered(desk, id, answer);
             return;
         }
-        let keep = keeps(desk.books, Some(&head));
         open.waiting.push_back(Waiting { id, asked: asked(Some(&head)), keep });
     }
 
@@ -297,7 +298,7 @@ impl Conversation {
                 (waiting.asked, waiting.keep)
             } else {
                 let head = open.request.head.as_ref();
-                (asked(head), keeps(desk.books, head))
+                (asked(head), is_wanted(desk.books, head, &[]))
             };
             let taken = open.response.take(desk.books, desk.mark, kind, keep, at_ns, bytes);
             let given = match taken {
@@ -584,10 +585,6 @@ fn asked(head: Option<&RequestHead>) -> Answering {
     } else {
         Answering::Other
     }
-}
-
-fn keeps(books: &Books, head: Option<&RequestHead>) -> bool {
-    books.limits.keep_answers == KeepAnswers::All || !head.is_some_and(|head| head.safe)
 }
 
 /// FNV-1a with 64 bits, going on from `hash`.

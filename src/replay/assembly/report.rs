@@ -31,7 +31,7 @@ pub struct Limits {
 pub enum KeepAnswers {
     /// All: somebody reads them.
     All,
-    /// Of safe requests only status, times and length.
+    /// Of safe requests only status, times and length; of documents read and of `GET /` all the same everything.
     Writes,
 }
 

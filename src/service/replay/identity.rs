@@ -23,19 +23,19 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// Bytes of the answer that are wanted.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
-/// Waits until the target answers, then refuses a target that is the source. The question goes the way of every
+/// Waits until the target answers, then refuses a target that is the source. Returns the `cluster_uuid` of the target. The question goes the way of every
 /// request: same connections, same TLS, same credentials.
 pub(super) fn check(
     config: &ReplayConfig,
     crew: &mut Crew,
     bell: &Arc<Bell>,
     stopped: impl Fn() -> bool,
-) -> Result<(), Failure> {
+) -> Result<Option<String>, Failure> {
     let source_url = config.source.clone().or_else(|| url_beside_the_log(config));
     if source_url.as_ref() == Some(&config.target) {
         return Err(same(&format!("both are {}", config.target)));
     }
-    let Some((status, body)) = ask_target(config, crew, bell, stopped)? else { return Ok(()) };
+    let Some((status, body)) = ask_target(config, crew, bell, stopped)? else { return Ok(None) };
     let target = Cluster::parse(&body);
     match &target {
         Some(cluster) => {
@@ -47,7 +47,8 @@ pub(super) fn check(
             "the target does not say which cluster it is; whether it is the source cannot be told"
         ),
     }
-    let (Some(url), Some(target)) = (source_url, target) else { return Ok(()) };
+    let uuid = target.as_ref().and_then(Cluster::uuid).map(str::to_owned);
+    let (Some(url), Some(target)) = (source_url, target) else { return Ok(uuid) };
     let source = Asker::new(None).and_then(|asker| asker.cluster(&url));
     match source {
         Ok(source) if source.uuid().is_some() && source.uuid() == target.uuid() => {
@@ -55,7 +56,7 @@ pub(super) fn check(
         }
         Ok(source) => {
             tracing::info!(event = "replay.source", source = %source, "the source is another cluster");
-            Ok(())
+            Ok(uuid)
         }
         Err(why) => {
             tracing::warn!(
@@ -63,12 +64,12 @@ pub(super) fn check(
                 why,
                 "the source cannot be asked which cluster it is"
             );
-            Ok(())
+            Ok(uuid)
         }
     }
 }
 
-fn same(why: &str) -> Failure {
+pub(super) fn same(why: &str) -> Failure {
     Failure::configuration(format!(
         "the target is the source ({why}): replaying into it would do everything twice. Name the new cluster with \
          --target"

@@ -76,7 +76,7 @@ pub fn run(config: &ReplayConfig) -> Result<(), Failure> {
     }
     let bell = Arc::new(Bell::new().map_err(|error| Failure::new(ExitCode::Failed, error))?);
     let mut crew = Crew::hire(config, &bell)?;
-    identity::check(config, &mut crew, &bell, || signals.stopped())?;
+    let uuid = identity::check(config, &mut crew, &bell, || signals.stopped())?;
     let desk = Desk::open(config, &bell, feed.is_new())?;
     let mut run = Run {
         config,
@@ -96,6 +96,7 @@ pub fn run(config: &ReplayConfig) -> Result<(), Failure> {
         stopping_ns: None,
     };
     run.conductor.recall(run.desk.known());
+    run.conductor.set_target_uuid(uuid);
     tracing::info!(
         event = "replay.ready", target = %config.target, input = ?config.input, group = config.group,
         order = ?config.order, speed = ?config.speed, read_ahead_bytes = parts::read_ahead(config),
@@ -164,6 +165,11 @@ impl Run<'_> {
             busy |= self.desk.collect(&mut self.conductor)?;
             self.crew.check()?;
             let feed = self.read(now)?;
+            if self.conductor.target_is_source() {
+                return Err(identity::same(
+                    "a captured answer of the source says the target's cluster_uuid",
+                ));
+            }
             busy |= feed == Feeding::Read;
             busy |= self.send(now);
             self.desk.submit(&mut self.conductor)?;
