@@ -40,6 +40,10 @@ pub struct LogFeed {
     _held: File,
     track: LogTrack,
     saved: Position,
+    /// The first record that is not done with, that was so when the position was stored, and that was told.
+    done: u64,
+    stored: u64,
+    told: u64,
     is_new: bool,
     ended: bool,
     idle: bool,
@@ -79,6 +83,9 @@ impl LogFeed {
             _held: held,
             track: LogTrack::new(start.clone()),
             saved: start,
+            done: 0,
+            stored: 0,
+            told: 0,
             is_new,
             ended: false,
             idle: false,
@@ -128,7 +135,13 @@ impl Feed for LogFeed {
     fn done(&mut self, lane: u32, number: u64) {
         if lane == LANE {
             self.track.done(number);
+            self.done = number;
         }
+    }
+
+    fn stored(&mut self) -> Vec<(u32, u64)> {
+        let moved = std::mem::replace(&mut self.told, self.stored) != self.stored;
+        if moved { vec![(LANE, self.stored)] } else { Vec::new() }
     }
 
     fn save(&mut self, _wait: bool) -> Result<(), Failure> {
@@ -136,6 +149,7 @@ impl Feed for LogFeed {
         if *position != self.saved {
             self.groups.save(&self.options.group, position).map_err(log_failure)?;
             self.saved.clone_from(position);
+            self.stored = self.done;
         }
         Ok(())
     }

@@ -143,6 +143,12 @@ pub trait Feed: Send {
     /// store that fails is logged and tried again with the next call.
     fn save(&mut self, wait: bool) -> Result<(), Failure>;
 
+    /// Lanes whose stored position has moved since this was last asked, each with the number of its first record behind
+    /// that position: a restart begins there or later.
+    fn stored(&mut self) -> Vec<(u32, u64)> {
+        Vec::new()
+    }
+
     /// The closing lane has nothing in flight any more.
     fn release(&mut self, lane: u32);
 

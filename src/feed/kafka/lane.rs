@@ -1,6 +1,6 @@
 //! One partition for as long as it is ours: its queue, the record it offers, how far it is done.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use rdkafka::{
     Message,
@@ -29,6 +29,8 @@ pub(super) struct Lane {
     pub(super) track: OffsetTrack,
     /// What the group has stored for the partition, as far as we know.
     pub(super) stored: i64,
+    /// Numbers that everything was done before, with the offset that says so, until that is stored.
+    pub(super) unstored: VecDeque<(u64, i64)>,
 }
 
 /// What a look into the queue came to.
@@ -55,6 +57,7 @@ impl Lane {
     ) -> Option<Self> {
         let queue = consumer.split_partition_queue(topic, partition)?;
         Some(Self {
+            unstored: VecDeque::new(),
             partition,
             queue: Some(queue),
             next: start,

@@ -372,7 +372,26 @@ impl Feed for KafkaFeed {
     fn done(&mut self, lane: u32, number: u64) {
         if let Some(lane) = self.lanes.get_mut(&lane) {
             lane.track.done(number);
+            let offset = lane.track.offset();
+            if lane.unstored.back().is_none_or(|(_, last)| *last < offset) {
+                lane.unstored.push_back((number, offset));
+            }
         }
+    }
+
+    fn stored(&mut self) -> Vec<(u32, u64)> {
+        let mut moved = Vec::new();
+        for (number, lane) in &mut self.lanes {
+            let stored = lane.stored;
+            let mut last = None;
+            while let Some((number, _)) =
+                lane.unstored.pop_front_if(|(_, offset)| *offset <= stored)
+            {
+                last = Some(number);
+            }
+            moved.extend(last.map(|first| (*number, first)));
+        }
+        moved
     }
 
     fn save(&mut self, wait: bool) -> Result<(), Failure> {
@@ -403,6 +422,18 @@ impl Feed for KafkaFeed {
     }
 
     fn close(mut self: Box<Self>) -> Result<(), Failure> {
+        let until = Instant::now() + CLOSE_MAX;
+        // A rebalance under way refuses commits until it was served, and the lanes it takes are committed with it.
+        while Instant::now() < until {
+            if let Next::LaneClosing { lane } = self.next(false, Instant::now())? {
+                self.release(lane);
+            }
+            self.save(false)?;
+            if self.lanes.values().all(|lane| lane.stored >= lane.track.offset()) {
+                break;
+            }
+            std::thread::sleep(CLOSE_PAUSE);
+        }
         let saved = self.save(true);
         self.leave();
         saved
@@ -430,6 +461,9 @@ fn wall_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
+/// How long leaving may take: a rebalance, and the commit that it put off.
+const CLOSE_MAX: Duration = Duration::from_secs(15);
+const CLOSE_PAUSE: Duration = Duration::from_millis(5);
 /// How long the first answer is waited for, before the group is joined.
 const FIRST_ANSWER_MAX: Duration = Duration::from_secs(2);
 /// How long a later one is, and how often it is asked for.

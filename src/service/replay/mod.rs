@@ -283,6 +283,7 @@ impl Run<'_> {
         if quiet.is_empty() {
             return Ok(());
         }
+        // What is done goes with the release: the group stores it before it gives the lane away.
         self.save(now, true)?;
         for (lane, _) in quiet {
             self.conductor.drop_lane(lane);
@@ -303,8 +304,8 @@ impl Run<'_> {
         for (lane, number) in &lanes {
             self.feed.done(*lane, *number);
         }
-        self.feed.save(true)?;
-        self.desk.saved(&lanes)
+        self.feed.save(false)?;
+        self.desk.saved(&self.feed.stored())
     }
 
     /// Tells people how things go.
