@@ -89,7 +89,7 @@ fn check_replies(world: &World, seen: &mut Seen) {
         let request = served.get(&reply.id).copied();
         match &reply.result {
             Ok(response) => check_response(world, reply, response, sent, request, seen),
-            Err(why) => check_broken(world, *why, sent, request, seen),
+            Err(why) => check_broken(world, why, sent, request, seen),
         }
     }
 }
@@ -123,7 +123,7 @@ fn check_response(
 
 fn check_broken(
     world: &World,
-    why: Broken,
+    why: &Broken,
     sent: &Sent,
     request: Option<&Served>,
     seen: &mut Seen,
