@@ -27,7 +27,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("proxy", &["capture", "config", "http", "observe", "ring", "sink", "sys"]),
     ("es", &["http"]),
     ("rewrite", &["es", "http"]),
-    ("target", &["http", "ring", "sys"]),
+    ("target", &["http", "ring", "sys", "tls"]),
     ("feed", &["config", "log", "observe"]),
     ("outcome", &["sys"]),
     ("replay", &["es", "http", "proto"]),

@@ -1,9 +1,13 @@
 //! One connection to the target and the one exchange on it.
 //!
-//! Bytes leave in [`Connection::send_on`] and arrive in [`Connection::received`] and nowhere else: a layer between them
-//! and the socket has these two places to change.
+//! Bytes leave in [`Connection::send_on`] and arrive in [`Connection::received`] and nowhere else: TLS stands between
+//! these two and the socket, in `secure`.
+
+mod secure;
 
 use std::{rc::Rc, time::Duration};
+
+use self::secure::Secure;
 
 use super::{
     Broken, Counter, Job, Reply, Response,
@@ -35,6 +39,8 @@ pub(super) struct Connection {
     request: Rc<Vec<u8>>,
     /// How much of it is in the socket's buffer.
     sent: usize,
+    /// TLS, from the connect on.
+    secure: Option<Box<Secure>>,
     exchange: Exchange,
     answer: Answer,
     /// The exchange's result, when it waits for the ring to give the request's memory back.
@@ -59,6 +65,8 @@ enum State {
         tried: usize,
         late: bool,
     },
+    /// With a job: TLS is being agreed upon.
+    Handshaking,
     Idle,
     /// With a job.
     Busy,
@@ -88,6 +96,7 @@ impl Connection {
             reused: false,
             request: Rc::default(),
             sent: 0,
+            secure: None,
             exchange: Exchange::default(),
             answer: Answer::new(),
             result: None,
@@ -149,6 +158,9 @@ impl Connection {
 
     /// Sends the next part of the request. Large ones go in parts, so that progress is seen.
     fn send_on<R: Ring>(&mut self, core: &mut Core<R>) {
+        if self.secure.is_some() {
+            return self.send_sealed(core);
+        }
         let Some(fd) = self.fd else { return };
         let len = (self.request.len() - self.sent).min(SEND_BYTES_MAX);
         if len == 0 {
@@ -173,6 +185,9 @@ impl Connection {
             return self.touch(core);
         };
         let Err(errno) = result else {
+            if self.shake_hands(core, late) {
+                return;
+            }
             self.receive(core);
             return self.begin(core);
         };
@@ -202,9 +217,13 @@ impl Connection {
     /// So many bytes are in the socket's buffer.
     pub(super) fn sent<R: Ring>(&mut self, core: &mut Core<R>, bytes: u64) {
         self.sending = false;
-        self.sent += bytes as usize;
+        let own = match &mut self.secure {
+            None => bytes as usize,
+            Some(secure) => secure.take_sent(bytes),
+        };
+        self.sent += own;
         core.counters.add(Counter::BytesOut, bytes);
-        if self.is_sent() {
+        if own > 0 && self.is_sent() {
             self.exchange.sent_ns = core.now_ns;
         }
         match self.state {
@@ -213,6 +232,7 @@ impl Connection {
                 self.expire_after(core, timeout);
                 self.send_on(core);
             }
+            State::Handshaking => self.send_sealed(core),
             // The end of the turn tells whether all of it was sent in time.
             State::Answered { .. } => {}
             _ => {
@@ -226,7 +246,7 @@ impl Connection {
         self.sending = false;
         match self.state {
             // A target that answers early and closes has said something before: that is read first, its end follows.
-            State::Busy => self.exchange.deaf = Some(errno),
+            State::Busy | State::Handshaking => self.exchange.deaf = Some(errno),
             State::Answered { .. } => {}
             _ => {
                 self.hand_back(core);
@@ -237,13 +257,22 @@ impl Connection {
 
     pub(super) fn received<R: Ring>(&mut self, core: &mut Core<R>, chunk: Chunk) {
         core.counters.add(Counter::BytesIn, u64::from(chunk.len));
+        if self.secure.is_some() {
+            return self.received_sealed(core, chunk);
+        }
+        if self.state == State::Busy {
+            let input = core.ring.bytes(chunk);
+            let progress = self.answer.take(&core.settings.limits, input);
+            core.ring.release(chunk.buffer);
+            return self.progressed(core, progress);
+        }
+        core.ring.release(chunk.buffer);
+        self.surplus(core);
+    }
+
+    /// Bytes came that nothing had asked for.
+    fn surplus<R: Ring>(&mut self, core: &mut Core<R>) {
         match &mut self.state {
-            State::Busy => {
-                let input = core.ring.bytes(chunk);
-                let progress = self.answer.take(&core.settings.limits, input);
-                core.ring.release(chunk.buffer);
-                return self.progressed(core, progress);
-            }
             State::Idle => {
                 core.counters.add(Counter::Surplus, 1);
                 self.close(core, true);
@@ -254,9 +283,9 @@ impl Connection {
                     *close = true;
                 }
             }
-            State::Connecting { .. } | State::Closing { .. } => {}
+            State::Connecting { .. } | State::Handshaking | State::Busy | State::Closing { .. } => {
+            }
         }
-        core.ring.release(chunk.buffer);
     }
 
     fn progressed<R: Ring>(
@@ -319,10 +348,17 @@ impl Connection {
             ReceiveEnd::Eof => None,
             ReceiveEnd::Failed(errno) => Some(errno),
         };
+        // Whoever speaks TLS says when all was said; an end without that may be anybody's (RFC 8446 section 6.1).
+        let said = self.secure.is_none();
+        self.ended(core, error, said);
+    }
+
+    /// Nothing more comes. `said`: by the will of the target.
+    fn ended<R: Ring>(&mut self, core: &mut Core<R>, error: Option<Errno>, said: bool) {
         match &mut self.state {
             State::Busy => {
                 // Once a send has reported a reset, the receive finds a plain end: that ends no body.
-                let in_order = error.is_none() && self.exchange.deaf.is_none();
+                let in_order = said && error.is_none() && self.exchange.deaf.is_none();
                 let response = if in_order { self.answer.end() } else { None };
                 match response {
                     Some(response) => self.answered(core, response, true),
@@ -334,6 +370,7 @@ impl Connection {
                 core.counters.add(Counter::ClosedIdle, 1);
                 self.close(core, false);
             }
+            State::Handshaking => self.unsecured(core, error),
             State::Connecting { .. } | State::Closing { .. } => self.touch(core),
         }
     }
@@ -350,7 +387,7 @@ impl Connection {
 
     /// Drops the job that it has, if it has one without a response.
     pub(super) fn cancel<R: Ring>(&mut self, core: &mut Core<R>) {
-        if matches!(self.state, State::Connecting { .. } | State::Busy) {
+        if matches!(self.state, State::Connecting { .. } | State::Handshaking | State::Busy) {
             core.counters.add(Counter::Cancelled, 1);
             self.give_up(core, Broken::Cancelled, true);
         }
@@ -368,6 +405,10 @@ impl Connection {
                 if let Some(fd) = self.fd {
                     core.ring.cancel_all(fd);
                 }
+            }
+            State::Handshaking => {
+                core.counters.add(Counter::ConnectFailures, 1);
+                self.give_up(core, Broken::ConnectTimeout, true);
             }
             State::Idle => self.close(core, false),
             State::Busy => {
@@ -410,6 +451,9 @@ impl Connection {
         }
         self.state = State::Closing { reset };
         self.due_ns = u64::MAX;
+        if !reset {
+            self.send_farewell(core);
+        }
         if let Some(fd) = self.fd
             && !self.is_still()
         {

@@ -21,6 +21,9 @@ pub(super) struct Core<R: Ring> {
     pub(super) replies: Vec<Reply>,
     /// Empty but within a call that sends.
     pub(super) out: SendQueue,
+    /// What TLS has opened, within the call that received it: one allocation for all connections, of a provided buffer
+    /// and a record at most.
+    pub(super) plain: Vec<u8>,
 }
 
 impl<R: Ring> Core<R> {
@@ -35,6 +38,7 @@ impl<R: Ring> Core<R> {
             dirty: Vec::new(),
             replies: Vec::new(),
             out: SendQueue::default(),
+            plain: Vec::new(),
         }
     }
 

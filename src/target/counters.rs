@@ -50,6 +50,8 @@ counters! {
     Lost = "target_connections_lost",
     /// Responses whose framing was nonsense.
     Malformed = "target_framing_errors",
+    /// Handshakes of TLS that failed, and connections whose bytes were no TLS afterwards.
+    TlsFailures = "target_tls_failures",
     /// Responses that came before their request was sent; the rest of it was not.
     Early = "target_early_responses",
     /// Jobs cancelled.

@@ -1,6 +1,6 @@
 //! What a worker is asked for and what it hands back.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use crate::{http::Malformed, ring::Errno};
 
@@ -51,15 +51,24 @@ pub struct Response {
 }
 
 /// Why a job has no response.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Broken {
     /// No address could be connected to; the last one's error. Nothing was sent.
     Connect(Errno),
-    /// The last address did not answer the connect in time. Nothing was sent.
+    /// The last address did not answer the connect in time, or the handshake of TLS took too long. Nothing was sent.
     ConnectTimeout,
     /// The process or the host is out of descriptors or memory, and no other connection is there to wait for. Nothing
     /// was sent.
     NoDescriptors(Errno),
+    /// The connection was closed (`None`) or reset within the handshake of TLS. Nothing of the request was sent.
+    Unsecured(Option<Errno>),
+    /// The target's certificate is not to be trusted, or what it says is no TLS.
+    Tls {
+        /// Found within the handshake: nothing of the request was sent, and waiting will not help.
+        handshake: bool,
+        /// What is wrong and what to do.
+        text: Arc<str>,
+    },
     /// The connection was closed or reset before the response was whole.
     Lost {
         /// The connection had carried a request before: it may have been closed by the target as an idle one, and then
@@ -83,8 +92,15 @@ pub enum Broken {
 
 impl Broken {
     /// No byte of the request was given to the kernel: to send it again changes nothing at the target twice.
-    pub fn is_unsent(self) -> bool {
-        matches!(self, Self::Connect(_) | Self::ConnectTimeout | Self::NoDescriptors(_))
+    pub fn is_unsent(&self) -> bool {
+        matches!(
+            self,
+            Self::Connect(_)
+                | Self::ConnectTimeout
+                | Self::NoDescriptors(_)
+                | Self::Unsecured(_)
+                | Self::Tls { handshake: true, .. }
+        )
     }
 }
 
@@ -97,6 +113,13 @@ impl fmt::Display for Broken {
             Self::NoDescriptors(errno) => {
                 write!(f, "cannot open a socket: {errno}; raise the limit of open files")
             }
+            Self::Unsecured(None) => f.write_str(
+                "the target closed the connection within the TLS handshake: does it speak TLS on this port?",
+            ),
+            Self::Unsecured(Some(errno)) => {
+                write!(f, "the connection broke within the TLS handshake: {errno}")
+            }
+            Self::Tls { text, .. } => write!(f, "no TLS with the target: {text}"),
             Self::Lost { response_begun, error: None, .. } => {
                 write!(f, "the target closed the connection {}", begun(*response_begun))
             }

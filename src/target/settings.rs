@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use crate::http::Limits;
+use crate::{http::Limits, tls::Trust};
 
 /// What to connect to, and every bound of it.
 #[derive(Debug, Clone)]
@@ -10,7 +10,9 @@ pub struct Settings {
     /// The target's addresses, at least one: new connections go to one after the other, and to the next where one
     /// cannot be connected to.
     pub addresses: Vec<SocketAddr>,
-    /// How long one address may take to answer a connect.
+    /// TLS, and whom it trusts; `None`: plaintext.
+    pub tls: Option<Trust>,
+    /// How long one address may take to answer a connect, the handshake of TLS included.
     pub connect_timeout: Duration,
     /// How long nothing may come or go while a request is in flight.
     pub response_timeout: Duration,
@@ -30,6 +32,7 @@ impl Settings {
     pub fn new(addresses: Vec<SocketAddr>) -> Self {
         Self {
             addresses,
+            tls: None,
             connect_timeout: Duration::from_secs(10),
             response_timeout: Duration::from_secs(150),
             idle_timeout: Duration::from_secs(30),

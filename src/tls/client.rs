@@ -3,7 +3,8 @@
 use std::{fmt, io::Write as _, path::Path, sync::Arc};
 
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme,
+    AlertDescription, ClientConfig, ClientConnection, DigitallySignedStruct, Error,
+    SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
@@ -149,6 +150,9 @@ fn fault(error: Error) -> TlsFault {
             ". Name the authority that signed the server's certificate, or the host name that stands in it"
         }
         Error::InvalidMessage(_) => ". Does the server speak TLS on this port?",
+        Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            ". The server wants a certificate of ours: name one and its key"
+        }
         _ => "",
     };
     TlsFault(format!("{error}{advice}"))

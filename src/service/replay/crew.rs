@@ -15,11 +15,14 @@ use crate::{
     ring::{Options, Uring},
     sys::{bell::Bell, clock::Clock, cpu},
     target::{self, Broken, ConductorEnd, Counter, Counters, Parts, Settings, Worker, link},
+    tls::Trust,
 };
 
 /// All workers.
 pub(super) struct Crew {
     members: Vec<Member>,
+    /// Why the last handshake of TLS was refused.
+    distrust: Option<Arc<str>>,
 }
 
 struct Member {
@@ -67,7 +70,7 @@ impl Crew {
                 })?;
             members.push(Member { link: ours, in_flight: 0, counters, thread: Some(thread) });
         }
-        Ok(Self { members })
+        Ok(Self { members, distrust: None })
     }
 
     /// Gives a job to whoever has the least to do; it goes with the next [`Crew::flush`].
@@ -97,6 +100,9 @@ impl Crew {
             while let Some(reply) = member.link.reply() {
                 member.in_flight -= 1;
                 any = true;
+                if let Err(Broken::Tls { handshake: true, text }) = &reply.result {
+                    self.distrust = Some(Arc::clone(text));
+                }
                 take(conductor::Reply {
                     id: reply.id,
                     bytes: reply.bytes,
@@ -115,6 +121,11 @@ impl Crew {
             }
         }
         any
+    }
+
+    /// Why the target is not to be trusted, or speaks no TLS, when a connection to it was refused for that.
+    pub(super) fn distrust(&self) -> Option<&str> {
+        self.distrust.as_deref()
     }
 
     /// Nothing waits to be collected.
@@ -175,15 +186,37 @@ fn addresses(config: &ReplayConfig) -> Result<Vec<SocketAddr>, Failure> {
 fn settings(config: &ReplayConfig, addresses: Vec<SocketAddr>) -> Result<Settings, Failure> {
     let mut settings = Settings::new(addresses);
     settings.response_timeout = config.response_timeout;
+    settings.tls = trust(config)?;
     Ok(settings)
+}
+
+fn trust(config: &ReplayConfig) -> Result<Option<Trust>, Failure> {
+    if !config.target.tls {
+        return Ok(None);
+    }
+    let files = &config.target_tls;
+    if files.insecure {
+        tracing::warn!(
+            event = "replay.target_insecure", target = %config.target,
+            "--target-insecure: whoever answers is taken for the target. Name its authority with --target-ca"
+        );
+    }
+    let identity = files.cert.as_deref().zip(files.key.as_deref());
+    let trust = Trust::new(&config.target.host, files.ca.as_deref(), identity, files.insecure);
+    trust
+        .map(Some)
+        .map_err(|why| Failure::configuration(format!("TLS to the target cannot be set up: {why}")))
 }
 
 /// A worker's word for it in the core's terms.
 fn broken_as(broken: &Broken) -> conductor::Broken {
     let kind = match broken {
-        Broken::Connect(_) | Broken::ConnectTimeout | Broken::NoDescriptors(_) => {
-            BrokenKind::Unconnected
-        }
+        Broken::Connect(_)
+        | Broken::ConnectTimeout
+        | Broken::NoDescriptors(_)
+        | Broken::Unsecured(_)
+        | Broken::Tls { handshake: true, .. } => BrokenKind::Unconnected,
+        Broken::Tls { handshake: false, .. } => BrokenKind::Lost,
         Broken::Lost { reused: true, response_begun: false, .. } => BrokenKind::Stale,
         Broken::Lost { .. } => BrokenKind::Lost,
         Broken::Timeout { .. } => BrokenKind::TimedOut,

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     config::replay::{Input, ReplayConfig},
+    credentials::Keeper,
     es::body,
     net::SourceUrl,
     observe::Failure,
@@ -22,20 +23,24 @@ const SAY: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(500);
 /// Bytes of the answer that are wanted.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
+const QUESTION: &[u8] = b"GET / HTTP/1.1\r\nHost: target\r\nAccept: application/json\r\n\r\n";
 
-/// Waits until the target answers, then refuses a target that is the source. Returns the `cluster_uuid` of the target. The question goes the way of every
-/// request: same connections, same TLS, same credentials.
+/// Waits until the target answers, then refuses a target that is the source. Returns the `cluster_uuid` of the target. The
+/// question goes the way of every request: same connections, same TLS, same credentials.
 pub(super) fn check(
     config: &ReplayConfig,
     crew: &mut Crew,
     bell: &Arc<Bell>,
+    keeper: Option<&Keeper>,
     stopped: impl Fn() -> bool,
 ) -> Result<Option<String>, Failure> {
     let source_url = config.source.clone().or_else(|| url_beside_the_log(config));
     if source_url.as_ref() == Some(&config.target) {
         return Err(same(&format!("both are {}", config.target)));
     }
-    let Some((status, body)) = ask_target(config, crew, bell, stopped)? else { return Ok(None) };
+    let Some((status, body)) = ask_target(config, crew, bell, keeper, stopped)? else {
+        return Ok(None);
+    };
     let target = Cluster::parse(&body);
     match &target {
         Some(cluster) => {
@@ -87,21 +92,17 @@ fn ask_target(
     config: &ReplayConfig,
     crew: &mut Crew,
     bell: &Arc<Bell>,
+    keeper: Option<&Keeper>,
     stopped: impl Fn() -> bool,
 ) -> Result<Option<(u16, Vec<u8>)>, Failure> {
-    let question = parts::question(
-        config,
-        b"GET / HTTP/1.1\r\nHost: target\r\nAccept: application/json\r\n\r\n",
-    )?;
     let clock = Clock::default();
     let mut said_ns = 0;
     loop {
-        crew.send(Job {
-            id: 0,
-            bytes: question.clone(),
-            head_request: false,
-            keep: ANSWER_BYTES_MAX,
-        });
+        // Anew each time: a signature holds for minutes, and so may credentials.
+        let credentials = keeper.and_then(Keeper::current);
+        let now_unix_s = (clock.unix_ns() / 1_000_000_000) as i64;
+        let bytes = parts::question(config, QUESTION, now_unix_s, credentials.as_deref())?;
+        crew.send(Job { id: 0, bytes, head_request: false, keep: ANSWER_BYTES_MAX });
         crew.flush();
         let mut answer = None;
         while answer.is_none() {
@@ -126,6 +127,13 @@ fn ask_target(
                 )));
             }
             Some(Err(broken)) => {
+                // Other than a target that is down, this does not mend itself.
+                if let Some(why) = crew.distrust() {
+                    return Err(Failure::configuration(format!(
+                        "no TLS with the target {}: {why}. See --target-ca, --target-cert, --target-insecure",
+                        config.target
+                    )));
+                }
                 let now = clock.monotonic_ns();
                 if said_ns == 0 || now > said_ns + SAY.as_nanos() as u64 {
                     said_ns = now.max(1);

@@ -4,6 +4,7 @@
 //! writes outcomes. They wake each other by bells, and sleep when there is nothing to do.
 
 mod ask;
+mod aws;
 mod crew;
 mod desk;
 mod identity;
@@ -26,6 +27,7 @@ use signal_hook::{
 };
 
 use self::{
+    aws::Signing,
     crew::Crew,
     desk::Desk,
     progress::{Progress, Summary, View},
@@ -66,6 +68,8 @@ pub fn run(config: &ReplayConfig) -> Result<(), Failure> {
     state::prepare(&config.state_dir).map_err(Failure::configuration)?;
     let signals = Signals::watch()?;
     let conductor = parts::core(config)?;
+    // Early: whoever waits for a start condition learns now that there are none.
+    let signing = Signing::start(config)?;
     let feed = parts::feed(config)?;
     if !start_after::wait(&config.start_after, config.source.as_ref(), || signals.stopped())? {
         tracing::info!(
@@ -76,12 +80,13 @@ pub fn run(config: &ReplayConfig) -> Result<(), Failure> {
     }
     let bell = Arc::new(Bell::new().map_err(|error| Failure::new(ExitCode::Failed, error))?);
     let mut crew = Crew::hire(config, &bell)?;
-    let uuid = identity::check(config, &mut crew, &bell, || signals.stopped())?;
+    let uuid = identity::check(config, &mut crew, &bell, signing.keeper(), || signals.stopped())?;
     let desk = Desk::open(config, &bell, feed.is_new())?;
     let mut run = Run {
         config,
         signals,
         conductor,
+        signing,
         feed,
         crew,
         desk,
@@ -142,6 +147,7 @@ struct Run<'a> {
     config: &'a ReplayConfig,
     signals: Signals,
     conductor: Conductor,
+    signing: Signing,
     feed: Box<dyn Feed>,
     crew: Crew,
     desk: Desk,
@@ -161,6 +167,7 @@ impl Run<'_> {
     fn work(&mut self) -> Result<(), Failure> {
         loop {
             let now = self.now();
+            self.signing.refresh(&mut self.conductor, now.monotonic_ns);
             let mut busy = self.crew.collect(|reply| self.conductor.reply(reply, now));
             busy |= self.desk.collect(&mut self.conductor)?;
             self.crew.check()?;

@@ -13,7 +13,7 @@ use crate::{
         limiter::Bounds,
         order, pace, retry,
     },
-    rewrite::{self, Rewriter, Rewritten, Transform},
+    rewrite::{self, Credentials, Rewriter, Rewritten, Transform},
     sys::limits,
 };
 
@@ -151,14 +151,20 @@ fn rewriter(config: &ReplayConfig, with_programs: bool) -> Result<Rewriter, Fail
     Rewriter::new(&settings).map_err(Failure::configuration)
 }
 
-/// A request of our own with the headers and credentials that every request gets.
-pub(super) fn question(config: &ReplayConfig, request: &[u8]) -> Result<Vec<u8>, Failure> {
+/// A request of our own with the headers and credentials that every request gets, signed as of `now_unix_s` where
+/// requests are signed.
+pub(super) fn question(
+    config: &ReplayConfig,
+    request: &[u8],
+    now_unix_s: i64,
+    credentials: Option<&Credentials>,
+) -> Result<Vec<u8>, Failure> {
     let mut framing = RequestFraming::new();
     let head = match framing.next(&Limits::default(), request) {
         Ok(RequestPiece { what: RequestPart::Head(head), .. }) => head,
         _ => return Ok(request.to_vec()),
     };
-    Ok(match rewriter(config, false)?.apply(request, &head, 0, None) {
+    Ok(match rewriter(config, false)?.apply(request, &head, now_unix_s, credentials) {
         Rewritten::Changed(changed) => changed.bytes,
         _ => request.to_vec(),
     })

@@ -89,7 +89,7 @@ fn check_replies(world: &World, seen: &mut Seen) {
         let request = served.get(&reply.id).copied();
         match &reply.result {
             Ok(response) => check_response(world, reply, response, sent, request, seen),
-            Err(why) => check_broken(world, *why, sent, request, seen),
+            Err(why) => check_broken(world, why, sent, request, seen),
         }
     }
 }
@@ -123,7 +123,7 @@ fn check_response(
 
 fn check_broken(
     world: &World,
-    why: Broken,
+    why: &Broken,
     sent: &Sent,
     request: Option<&Served>,
     seen: &mut Seen,
@@ -136,18 +136,21 @@ fn check_broken(
         Broken::Connect(_) => assert!(faults.connect_refused > 0),
         Broken::ConnectTimeout => assert!(faults.connect_silent > 0),
         Broken::NoDescriptors(_) => assert!(faults.open_fails > 0),
+        Broken::Unsecured(_) => assert!(faults.send_fails > 0, "{why:?} without a fault"),
+        Broken::Tls { .. } => assert!(world.setup.distrusted, "{why:?} of a good target"),
         Broken::Lost { reused, response_begun, error } => {
             // A target that answers well is lost only by a fault of the network, or by a close that met the request.
+            let reused = *reused;
             let fair = matches!(deed, Some(Deed::Answered));
             assert!(!fair || faults.send_fails > 0, "{why:?} after a good answer");
             let stray = world.setup.manners.surplus > 0;
-            assert!(!response_begun || request.is_some() || stray, "a response to nothing");
+            assert!(!*response_begun || request.is_some() || stray, "a response to nothing");
             assert!(
                 reused || deed.is_some() || faults.send_fails > 0,
                 "{why:?} of a new connection"
             );
             seen.see(if reused { "lost reused" } else { "lost new" });
-            if response_begun {
+            if *response_begun {
                 seen.see("lost within");
             }
             if error.is_none() {
@@ -162,6 +165,8 @@ fn check_broken(
         Broken::Connect(_) => "connect",
         Broken::ConnectTimeout => "connect timeout",
         Broken::NoDescriptors(_) => "no descriptors",
+        Broken::Unsecured(_) => "unsecured",
+        Broken::Tls { .. } => "distrusted",
         Broken::Lost { .. } => "lost",
         Broken::Timeout { .. } => "timeout",
         Broken::Malformed(_) => "malformed",
@@ -174,7 +179,13 @@ fn check_wires(world: &World) {
     let net = world.net.borrow();
     let mut left: BTreeSet<u64> = BTreeSet::new();
     for peer in &world.peers {
-        let mut wire = net.departed(peer.link);
+        let sealed = world.setup.server.is_some();
+        let departed = net.departed(peer.link);
+        assert!(
+            !sealed || memchr::memmem::find(departed, b"HTTP/1.1").is_none(),
+            "plaintext left a connection that has TLS"
+        );
+        let mut wire = if sealed { &peer.received[..] } else { departed };
         while !wire.is_empty() {
             let line = &wire[..wire.len().min(40)];
             let text = String::from_utf8_lossy(line);
@@ -215,7 +226,8 @@ fn check_counters(world: &World, seen: &mut Seen) {
     }
     let departed: usize =
         world.peers.iter().map(|peer| world.net.borrow().departed(peer.link).len()).sum();
-    if world.setup.calm {
+    // A farewell may leave half.
+    if world.setup.calm && world.setup.server.is_none() {
         assert_eq!(get(Counter::BytesOut), departed as u64);
     }
     for (counter, what) in [

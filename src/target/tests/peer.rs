@@ -1,7 +1,10 @@
 //! A scripted target: reads requests that name themselves and answers each, or misbehaves when the seed says so.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
+use rustls::ServerConfig;
+
+use super::line::Line;
 use crate::ring::sim::{LinkId, Net, Random, Receipt};
 
 /// How targets behave, in cases per 1,000 requests.
@@ -15,6 +18,8 @@ pub(super) struct Manners {
     pub(super) interim: u32,
     /// Ends the answer with the connection.
     pub(super) until_eof: u32,
+    /// Ends such an answer without a word of TLS that it is the end.
+    pub(super) rude: u32,
     /// Says that it closes, and does.
     pub(super) says_close: u32,
     /// Resets, perhaps in the middle of the answer.
@@ -62,6 +67,8 @@ pub(super) struct Peer {
     pub(super) next_ns: u64,
     pub(super) done: bool,
     manners: Manners,
+    line: Line,
+    polite: bool,
     out: VecDeque<(u64, What)>,
     at: usize,
     answered: bool,
@@ -79,7 +86,7 @@ enum What {
 }
 
 impl Peer {
-    pub(super) fn new(link: LinkId, manners: Manners) -> Self {
+    pub(super) fn new(link: LinkId, manners: Manners, server: Option<&Arc<ServerConfig>>) -> Self {
         Self {
             link,
             received: Vec::new(),
@@ -87,6 +94,8 @@ impl Peer {
             next_ns: 0,
             done: false,
             manners,
+            line: Line::new(server),
+            polite: true,
             out: VecDeque::new(),
             at: 0,
             answered: false,
@@ -103,7 +112,7 @@ impl Peer {
         }
         let mut random = Random::new(net.random.draw());
         let most = random.part(400_000);
-        let mut progress = match net.peer_receive(self.link, most, &mut self.received) {
+        let mut progress = match self.line.receive(net, self.link, most, &mut self.received) {
             Receipt::Data(_) => true,
             Receipt::Empty => false,
             Receipt::Eof => {
@@ -137,7 +146,7 @@ impl Peer {
             What::Bytes(..) if self.fin => {}
             What::Bytes(bytes, at) => {
                 let n = random.part(bytes.len() - *at);
-                let Some(n) = net.peer_send(self.link, &bytes[*at..*at + n]) else {
+                let Some(n) = self.line.send(net, self.link, &bytes[*at..*at + n]) else {
                     self.out.clear();
                     return false;
                 };
@@ -146,14 +155,24 @@ impl Peer {
                     return n > 0;
                 }
             }
-            What::Shutdown => {
-                self.fin = true;
-                net.peer_shutdown(self.link);
+            What::Shutdown | What::Close if !self.fin => {
+                match self.line.finish(net, self.link, self.polite) {
+                    Some(false) => return false,
+                    Some(true) => {}
+                    None => {
+                        self.out.clear();
+                        return false;
+                    }
+                }
+                if matches!(what, What::Close) {
+                    net.peer_close(self.link);
+                    self.done = true;
+                } else {
+                    self.fin = true;
+                    net.peer_shutdown(self.link);
+                }
             }
-            What::Close => {
-                net.peer_close(self.link);
-                self.done = true;
-            }
+            What::Shutdown | What::Close => {}
             What::Reset => {
                 net.peer_reset(self.link);
                 self.done = true;
@@ -228,6 +247,10 @@ impl Peer {
             || bytes.starts_with(b"HTTP/1.1 101");
         if until_eof || says_close {
             self.deaf = true;
+            if until_eof && random.chance(manners.rude) {
+                self.polite = false;
+                served.deed = Deed::Broken;
+            }
             self.push(due, bytes);
             let end = if random.chance(500) { What::Shutdown } else { What::Close };
             self.out.push_back((due, end));

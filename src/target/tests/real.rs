@@ -13,7 +13,7 @@ use crate::{
     target::{Broken, ConductorEnd, Counter, Counters, Job, Parts, Reply, Settings, Worker, link},
 };
 
-struct Running {
+pub(super) struct Running {
     conductor: ConductorEnd,
     bell: Arc<Bell>,
     counters: Arc<Counters>,
@@ -22,6 +22,12 @@ struct Running {
 
 impl Running {
     fn start(addresses: Vec<SocketAddr>) -> Self {
+        let mut settings = Settings::new(addresses);
+        settings.response_timeout = Duration::from_mins(1);
+        Self::with(settings)
+    }
+
+    pub(super) fn with(settings: Settings) -> Self {
         let bells = [(); 2].map(|()| Arc::new(Bell::new().expect("an event descriptor")));
         let [bell, own] = bells.clone();
         let (conductor, end) = link(bell, own);
@@ -30,8 +36,6 @@ impl Running {
         let thread = std::thread::spawn(move || {
             let options =
                 Options { entries: 64, completions: 512, buffers: 16, buffer_bytes: 4096 };
-            let mut settings = Settings::new(addresses);
-            settings.response_timeout = Duration::from_mins(1);
             let ring = Uring::new(options).expect("a ring");
             let parts = Parts { ring, settings, counters: counts, bell, link: end };
             let clock = Clock::default();
@@ -41,7 +45,7 @@ impl Running {
         Self { conductor, bell: Arc::clone(&bells[1]), counters, thread }
     }
 
-    fn ask(&mut self, requests: Vec<Vec<u8>>) -> Vec<Reply> {
+    pub(super) fn ask(&mut self, requests: Vec<Vec<u8>>) -> Vec<Reply> {
         let n = requests.len();
         for (id, bytes) in requests.into_iter().enumerate() {
             let id = id as u64;
@@ -64,7 +68,7 @@ impl Running {
         replies
     }
 
-    fn end(mut self) -> Arc<Counters> {
+    pub(super) fn end(mut self) -> Arc<Counters> {
         self.conductor.close();
         assert!(self.conductor.flush());
         self.thread.join().expect("the worker");
@@ -120,14 +124,14 @@ fn turn(mut stream: &TcpStream) -> Option<bool> {
     Some(!close)
 }
 
-fn request(path: &str, body: usize) -> Vec<u8> {
+pub(super) fn request(path: &str, body: usize) -> Vec<u8> {
     let mut bytes = format!("POST {path} HTTP/1.1\r\nContent-Length: {body}\r\n\r\n").into_bytes();
     bytes.resize(bytes.len() + body, b'x');
     bytes
 }
 
 /// The body of the response, without its padding.
-fn body(reply: &Reply) -> &str {
+pub(super) fn body(reply: &Reply) -> &str {
     let response = reply.result.as_ref().expect("a response");
     let body = std::str::from_utf8(&response.bytes[response.head_bytes..]).expect("text");
     body.trim_end_matches('.')

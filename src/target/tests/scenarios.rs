@@ -74,3 +74,53 @@ fn every_address_is_tried_and_the_last_failure_told() {
     let refused = |reply: &crate::target::Reply| matches!(reply.result, Err(Broken::Connect(_)));
     assert!(world.replies.iter().all(refused));
 }
+
+#[test]
+fn one_handshake_serves_job_after_job() {
+    let mut setup = Setup { body_bytes_max: 1 << 20, ..Setup::quiet() };
+    setup.seal();
+    let world = run(setup);
+    assert_eq!((world.replies.len(), world.peers.len()), (10, 1));
+    assert!(world.replies.iter().all(|reply| reply.result.is_ok()));
+}
+
+#[test]
+fn an_open_end_counts_over_tls_only_when_the_target_vouches_for_it() {
+    let open = Manners { answer_bytes_max: 100, until_eof: 1000, ..Manners::default() };
+    let mut setup = Setup { manners: open, ..Setup::quiet() };
+    setup.seal();
+    assert!(run(setup).replies.iter().all(|reply| reply.result.is_ok()));
+    let rude = Manners { rude: 1000, ..open };
+    let mut setup = Setup { calm: false, manners: rude, ..Setup::quiet() };
+    setup.seal();
+    let world = run(setup);
+    let lost = world.replies.iter().filter(|reply| reply.result.is_err()).count();
+    assert!(lost > 0, "answers to HEAD have no end to be cut");
+    assert_eq!(world.counters.get(Counter::Lost), lost as u64);
+}
+
+#[test]
+fn a_handshake_has_the_time_of_a_connect_and_a_stranger_gets_nothing() {
+    let mut setup = Setup { calm: false, jobs: 3, ..Setup::quiet() };
+    setup.seal();
+    setup.server = Some(super::line::Stage::new("es.example").server.clone());
+    setup.distrusted = true;
+    let world = run(setup);
+    assert_eq!(world.counters.get(Counter::TlsFailures), 3);
+    for reply in &world.replies {
+        let refused = matches!(reply.result, Err(Broken::Tls { handshake: true, .. }));
+        assert!(refused && reply.sent_ns == 0, "{:?}", reply.result);
+    }
+    // Targets that take bytes for something else, and wait for more of it.
+    let mut setup = Setup { calm: false, jobs: 2, ..Setup::quiet() };
+    setup.seal();
+    setup.server = None;
+    setup.settings.connect_timeout = Duration::from_secs(2);
+    let mut world = World::build(7, setup);
+    world.run();
+    for reply in &world.replies {
+        assert_eq!(reply.result, Err(Broken::ConnectTimeout));
+        let waited = reply.finished_ns - reply.started_ns;
+        assert!((2_000_000_000..2_200_000_000).contains(&waited), "{waited}");
+    }
+}

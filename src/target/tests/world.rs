@@ -1,16 +1,28 @@
 //! One simulated run: a worker, its conductor and its targets, drawn from one seed and turned until the worker is done.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    rc::Rc,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
+use super::line::Stage;
 use super::peer::{Manners, Peer, Request};
 use crate::{
     ring::sim::{Faults, Ledger, Net, Random, SimRing},
     sys::bell::Bell,
     target::{ConductorEnd, Counters, Job, Parts, Reply, Settings, Worker, link},
+    tls::Trust,
 };
 
 /// What a run is like.
 pub(super) struct Setup {
+    /// The targets speak TLS.
+    pub(super) server: Option<Arc<rustls::ServerConfig>>,
+    /// By those who are to use them.
+    pub(super) distrusted: bool,
     /// Nothing goes wrong: every job gets its response.
     pub(super) calm: bool,
     pub(super) settings: Settings,
@@ -74,6 +86,7 @@ impl Setup {
             answer_bytes_max: 1 << random.between(4, 18),
             early: rare(random, 80),
             interim: random.below(150) as u32,
+            rude: 0,
             until_eof: random.below(60) as u32,
             says_close: random.below(100) as u32,
             resets: rare(random, 40),
@@ -100,6 +113,8 @@ impl Setup {
             if !calm && random.chance(per_mille) { at } else { u64::MAX }
         };
         Self {
+            server: None,
+            distrusted: false,
             calm,
             settings,
             faults,
@@ -117,12 +132,28 @@ impl Setup {
         }
     }
 
+    /// With TLS, all of one certificate.
+    pub(super) fn seal(&mut self) {
+        static ONE: OnceLock<(Stage, Trust)> = OnceLock::new();
+        let (stage, trust) = ONE.get_or_init(|| {
+            let stage = Stage::new("es.example");
+            let trust = Trust::new("es.example", Some(&stage.ca), None, false).expect("a trust");
+            (stage, trust)
+        });
+        self.server = Some(Arc::clone(&stage.server));
+        self.settings.tls = Some(trust.clone());
+        // A handshake goes to and fro over small buffers and slow peers.
+        self.settings.connect_timeout = Duration::from_secs(20);
+    }
+
     /// Nothing goes wrong and nothing waits.
     pub(super) fn quiet() -> Self {
         let mut settings = Settings::new(vec!["10.0.0.1:9200".parse().expect("address")]);
         settings.connect_timeout = Duration::from_secs(2);
         settings.response_timeout = Duration::from_secs(5);
         Self {
+            server: None,
+            distrusted: false,
             calm: true,
             settings,
             faults: Faults::default(),
@@ -145,6 +176,17 @@ impl World {
     pub(super) fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let setup = Setup::draw(&mut random);
+        Self::build(random.draw(), setup)
+    }
+
+    /// The same over TLS, with targets that may cut an answer where only TLS can tell.
+    pub(super) fn sealed(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let mut setup = Setup::draw(&mut random);
+        setup.seal();
+        if !setup.calm {
+            setup.manners.rude = 300;
+        }
         Self::build(random.draw(), setup)
     }
 
@@ -231,7 +273,7 @@ impl World {
     fn act_peers(&mut self) {
         let net = &mut *self.net.borrow_mut();
         while let Some(link) = net.arrival() {
-            self.peers.push(Peer::new(link, self.setup.manners));
+            self.peers.push(Peer::new(link, self.setup.manners, self.setup.server.as_ref()));
         }
         self.peers.iter_mut().for_each(|peer| peer.act(net));
     }
