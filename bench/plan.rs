@@ -38,6 +38,23 @@ pub(crate) struct Plan {
     #[arg(long, num_args = 0..=1, default_missing_value = "10000",
           value_parser = clap::value_parser!(u32).range(1..=200_000))]
     pub(crate) idle: Option<u32>,
+    /// Measure `tapline replay` at full speed against wrk on the same target
+    #[arg(long, conflicts_with = "idle")]
+    pub(crate) replay: bool,
+    /// Measure decoding, reassembly and ordering of records alone, in this process
+    #[arg(long, conflicts_with = "idle")]
+    pub(crate) replay_core: bool,
+    /// Measure the peak memory of a replay of a log of 10 GB, or of so many
+    #[arg(long, value_name = "GB", num_args = 0..=1, default_missing_value = "10",
+          conflicts_with = "idle", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub(crate) replay_memory: Option<u64>,
+    /// Requests in the log of --replay
+    #[arg(long, default_value_t = 400_000,
+          value_parser = clap::value_parser!(u64).range(1000..=100_000_000))]
+    pub(crate) replay_requests: u64,
+    /// Connections of --replay: in the log, of wrk, and in flight at most
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) replay_connections: u32,
     /// The tapline program to measure (default: the one cargo built for this bench)
     #[arg(long)]
     pub(crate) tapline: Option<PathBuf>,
@@ -56,6 +73,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Whether it is about replay, not about proxies.
+    pub(crate) fn is_about_replay(&self) -> bool {
+        self.replay || self.replay_core || self.replay_memory.is_some()
+    }
+
     /// The workloads asked for, in the order of the table.
     pub(crate) fn workloads(&self) -> Vec<&'static Workload> {
         if self.only.is_empty() { Workload::ALL.iter().collect() } else { self.only.clone() }
