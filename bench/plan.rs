@@ -11,6 +11,8 @@ use std::path::PathBuf;
 /// What a person may ask for.
 #[derive(Parser, Debug)]
 #[command(name = "compare", about = "Compares tapline with its peers on pinned cores")]
+// Independent switches of a command line.
+#[allow(clippy::struct_excessive_bools)]
 pub(crate) struct Plan {
     /// Workloads to run, by name (default: all)
     #[arg(long, value_delimiter = ',', value_parser = Workload::by_name)]

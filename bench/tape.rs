@@ -70,16 +70,13 @@ impl Traffic {
             recorder.data(stream, &stamp, Side::Answer, answer, &mut take)?;
             request.clear();
             answer.clear();
-            match bulk {
-                Some(bytes) => {
-                    bulk_request(number, bytes, &mut request);
-                    bulk_answer(number, items_of(bytes), answer);
-                    body_bytes += bytes as u64;
-                }
-                None => {
-                    get_request(number, &mut request);
-                    get_answer(number, answer);
-                }
+            if let Some(bytes) = bulk {
+                bulk_request(number, bytes, &mut request);
+                bulk_answer(number, items_of(bytes), answer);
+                body_bytes += bytes as u64;
+            } else {
+                get_request(number, &mut request);
+                get_answer(number, answer);
             }
             recorder.data(stream, &stamp, Side::Request, &request, &mut take)?;
             let (first_line, head) = head_lengths(&request);
@@ -130,6 +127,7 @@ fn append(writer: &mut Writer, batch: &mut Vec<Vec<u8>>) -> Outcome<()> {
     Ok(())
 }
 
+#[derive(Clone, Copy)]
 enum Side {
     Request,
     Answer,
@@ -283,7 +281,7 @@ pub(crate) fn bulk_answer_body(number: u64, items: usize, out: &mut Vec<u8>) {
 /// Bytes of the request line, and of the header lines without their ends.
 fn head_lengths(request: &[u8]) -> (i32, i32) {
     let end = memchr::memmem::find(request, b"\r\n\r\n").unwrap_or(0);
-    let mut lines = request[..end].split(|byte| *byte == b'\n').map(|line| line.trim_ascii_end());
+    let mut lines = request[..end].split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
     let first = lines.next().map_or(0, <[u8]>::len);
     (first as i32, lines.map(<[u8]>::len).sum::<usize>() as i32)
 }
