@@ -57,6 +57,9 @@ pub(crate) struct Plan {
     /// Connections of --replay: in the log, of wrk, and in flight at most
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) replay_connections: u32,
+    /// Another flag for every replay of --replay, as --replay-flag=--read-ahead=32MiB
+    #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
+    pub(crate) replay_flag: Vec<String>,
     /// The tapline program to measure (default: the one cargo built for this bench)
     #[arg(long)]
     pub(crate) tapline: Option<PathBuf>,

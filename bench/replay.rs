@@ -120,7 +120,9 @@ impl Bench<'_> {
                         return fixed::wrk(&target, connections, plan.seconds, &plan.scratch);
                     }
                     let in_flight = format!("--max-in-flight={connections}");
-                    let more: Vec<&str> = more.iter().copied().chain([&*in_flight]).collect();
+                    let flags = bench.plan.replay_flag.iter().map(String::as_str);
+                    let more: Vec<&str> =
+                        more.iter().copied().chain([&*in_flight]).chain(flags).collect();
                     let spent = bench.replay(&log, target.address, &more, made)?;
                     Ok((made.requests, spent))
                 })?;
