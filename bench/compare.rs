@@ -8,6 +8,8 @@
 //! started again with `--role`, so that each can be pinned and its CPU time counted alone.
 
 mod cells;
+mod decoding;
+mod fixed;
 mod host;
 mod idle;
 mod kafka;
@@ -17,13 +19,19 @@ mod origin;
 mod peers;
 mod plan;
 mod process;
+mod replay;
 mod report;
+mod tape;
 mod usage;
 mod wire;
 mod workload;
 
 use clap::Parser;
 use plan::{Plan, Role, RoleArguments};
+
+/// What tapline itself runs with: the mode that runs its code in this process must have it too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Every failure here ends a cell or the run and is printed; nothing matches on its kind.
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -33,7 +41,8 @@ fn main() -> std::process::ExitCode {
     let outcome = if arguments.iter().any(|a| a == "--role") {
         play(&RoleArguments::parse())
     } else if arguments.iter().any(|a| a == "--bench" || a == "--help" || a == "-h") {
-        cells::run(&Plan::parse())
+        let plan = Plan::parse();
+        if plan.is_about_replay() { replay::run(&plan) } else { cells::run(&plan) }
     } else {
         // `cargo test --benches` starts this program too; a measurement is not a test.
         println!("compare: nothing run; start it with `cargo bench --bench compare`");

@@ -144,7 +144,8 @@ pub(crate) fn versions(plan: &Plan) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn tapline(plan: &Plan) -> String {
+/// The program to measure.
+pub(crate) fn tapline(plan: &Plan) -> String {
     let built = || env!("CARGO_BIN_EXE_tapline").to_owned();
     plan.tapline.as_ref().map_or_else(built, |path| path.display().to_string())
 }

@@ -11,6 +11,8 @@ use std::path::PathBuf;
 /// What a person may ask for.
 #[derive(Parser, Debug)]
 #[command(name = "compare", about = "Compares tapline with its peers on pinned cores")]
+// Independent switches of a command line.
+#[allow(clippy::struct_excessive_bools)]
 pub(crate) struct Plan {
     /// Workloads to run, by name (default: all)
     #[arg(long, value_delimiter = ',', value_parser = Workload::by_name)]
@@ -38,6 +40,26 @@ pub(crate) struct Plan {
     #[arg(long, num_args = 0..=1, default_missing_value = "10000",
           value_parser = clap::value_parser!(u32).range(1..=200_000))]
     pub(crate) idle: Option<u32>,
+    /// Measure `tapline replay` at full speed against wrk on the same target
+    #[arg(long, conflicts_with = "idle")]
+    pub(crate) replay: bool,
+    /// Measure decoding, reassembly and ordering of records alone, in this process
+    #[arg(long, conflicts_with = "idle")]
+    pub(crate) replay_core: bool,
+    /// Measure the peak memory of a replay of a log of 10 GB, or of so many
+    #[arg(long, value_name = "GB", num_args = 0..=1, default_missing_value = "10",
+          conflicts_with = "idle", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub(crate) replay_memory: Option<u64>,
+    /// Requests in the log of --replay
+    #[arg(long, default_value_t = 400_000,
+          value_parser = clap::value_parser!(u64).range(1000..=100_000_000))]
+    pub(crate) replay_requests: u64,
+    /// Connections of --replay: in the log, of wrk, and in flight at most
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) replay_connections: u32,
+    /// Another flag for every replay of --replay, as --replay-flag=--read-ahead=32MiB
+    #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
+    pub(crate) replay_flag: Vec<String>,
     /// The tapline program to measure (default: the one cargo built for this bench)
     #[arg(long)]
     pub(crate) tapline: Option<PathBuf>,
@@ -56,6 +78,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Whether it is about replay, not about proxies.
+    pub(crate) fn is_about_replay(&self) -> bool {
+        self.replay || self.replay_core || self.replay_memory.is_some()
+    }
+
     /// The workloads asked for, in the order of the table.
     pub(crate) fn workloads(&self) -> Vec<&'static Workload> {
         if self.only.is_empty() { Workload::ALL.iter().collect() } else { self.only.clone() }

@@ -5,6 +5,7 @@
 
 use crate::Outcome;
 use crate::host;
+use crate::usage::{self, Spent};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
@@ -99,6 +100,30 @@ impl Process {
         }
     }
 
+    /// Waits for it to end by itself, successfully, and says what it cost. Its memory is looked at
+    /// every few milliseconds: the peak is that of the last look.
+    pub(crate) fn spent(&mut self, time_max: Duration) -> Outcome<Spent> {
+        let started = Instant::now();
+        let mut spent = Spent::default();
+        loop {
+            if let Some(cpu_us) = usage::ended_cpu_us(self.pid())? {
+                spent.seconds = started.elapsed().as_secs_f64();
+                spent.cpu_us = cpu_us;
+                break;
+            }
+            spent.peak_bytes = usage::peak_bytes(self.pid())?.unwrap_or(spent.peak_bytes);
+            host::check_interrupted()?;
+            if started.elapsed() > time_max {
+                return Err(format!("{} has not ended after {time_max:?}", self.name).into());
+            }
+            std::thread::sleep(LOOK_PAUSE);
+        }
+        match self.child.wait()? {
+            status if status.success() => Ok(spent),
+            status => Err(format!("{} ({status})", self.last_words()).into()),
+        }
+    }
+
     /// The end of what it printed, for an error message.
     fn last_words(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
@@ -148,4 +173,5 @@ fn spawn(command: &mut Command, core: Option<usize>) -> io::Result<Child> {
     })
 }
 
+const LOOK_PAUSE: Duration = Duration::from_millis(10);
 const TERMINATION_TIME_MAX: Duration = Duration::from_secs(8);

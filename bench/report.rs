@@ -239,7 +239,7 @@ pub(crate) fn others_percent(window: &Window) -> f64 {
 }
 
 /// The middle value, or the mean of the two in the middle; of at least one value.
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     if values.len() % 2 == 1 {

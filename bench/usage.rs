@@ -71,6 +71,36 @@ pub(crate) fn resident_bytes(pids: &[u32]) -> io::Result<u64> {
     Ok(kib * 1024)
 }
 
+/// What a process cost from its start to its end.
+#[derive(serde::Serialize, Debug, Clone, Copy, Default)]
+pub(crate) struct Spent {
+    /// By the clock.
+    pub(crate) seconds: f64,
+    /// User and system time of all its threads, at the clock tick's resolution.
+    pub(crate) cpu_us: f64,
+    /// The most memory that was resident, in bytes.
+    pub(crate) peak_bytes: u64,
+}
+
+/// The CPU time of a process that has ended and was not waited for yet, in microseconds; `None`
+/// while it runs.
+pub(crate) fn ended_cpu_us(pid: u32) -> io::Result<Option<f64>> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    if !after_name.trim_start().starts_with('Z') {
+        return Ok(None);
+    }
+    let ticks = field(after_name, 11)? + field(after_name, 12)?;
+    Ok(Some(ticks as f64 * 1e6 / TICKS_PER_SECOND as f64))
+}
+
+/// The most memory that was resident so far, in bytes; `None` when the process has given it up.
+pub(crate) fn peak_bytes(pid: u32) -> io::Result<Option<u64>> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    line.map(|line| field(line, 1).map(|kib| kib * 1024)).transpose()
+}
+
 /// A process and all its descendants.
 pub(crate) fn family(pid: u32) -> Vec<u32> {
     let mut family = vec![pid];
