@@ -9,9 +9,9 @@ use std::{
 };
 
 use super::{
-    amend,
+    amend::{self, Needs},
     assembly::{self, Assembly, Event, Trouble},
-    exchange::{ExchangeId, Mark},
+    exchange::{ExchangeId, Mark, Request},
     limiter::{Admission, Bounds, Limiter},
     order::{Facts, Footprint, Order, Schedule, facts, footprint},
     outcome::{Entry, Oddity, Outcome, What},
@@ -22,6 +22,7 @@ use super::{
     totals::Totals,
 };
 use crate::{
+    es,
     feed::Place,
     proto::RecordView,
     rewrite::{Credentials, Rewriter},
@@ -141,6 +142,9 @@ pub enum BrokenKind {
     Cancelled,
 }
 
+/// Requests that may go beyond which no more records are read.
+const QUEUE_ENOUGH: usize = 2048;
+
 /// The core.
 pub struct Conductor {
     pub(super) settings: Settings,
@@ -201,7 +205,7 @@ impl Conductor {
         Self {
             rewriter,
             credentials: None,
-            assembly: Assembly::new(settings.assembly.clone()),
+            assembly: Assembly::new(settings.assembly),
             events: Vec::new(),
             pins: Pins::default(),
             schedule: Schedule::new(settings.order),
@@ -238,7 +242,9 @@ impl Conductor {
             .captured_ns(now.monotonic_ns)
             .map(|due_ns| due_ns.saturating_add(self.settings.lookahead_ns));
         let is_ahead = until_ns.is_some_and(|until_ns| self.assembly.newest_ns() > until_ns);
-        !is_ahead && self.held_bytes() < self.settings.read_ahead_bytes
+        // What may go already is enough for the target; more would only leave the caches.
+        let is_plenty = self.queue.len() >= QUEUE_ENOUGH;
+        !is_ahead && !is_plenty && self.held_bytes() < self.settings.read_ahead_bytes
     }
 
     /// Memory of everything that was read and is not finished.
@@ -460,12 +466,13 @@ impl Conductor {
                         Order::Document => footprint(&request),
                         Order::Connection => Footprint::Free,
                     };
+                    let needs = needs(&touched, &request);
                     self.schedule.admit(request.id, request.connection, touched);
                     let place = self
                         .last_place
                         .clone()
                         .expect("invariant: a request comes out of a record");
-                    self.table.insert(Box::new(Exchange::new(request, place, known)));
+                    self.table.insert(Box::new(Exchange::new(request, place, known, needs)));
                 }
                 Event::Answer { id, answer } => {
                     let Some(exchange) = self.table.get_mut(id) else { continue };
@@ -623,5 +630,17 @@ impl Conductor {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
+    }
+}
+
+/// What a bulk's lines call for, as far as reading them for the order has told.
+fn needs(touched: &Footprint, request: &Request) -> Needs {
+    let Footprint::Bulk(items) = touched else { return Needs::UNKNOWN };
+    let head = &request.bytes[..request.head.head_bytes];
+    let plain = es::body::field(head, b"content-encoding").is_none();
+    let mentions = |word: &[u8]| memchr::memmem::find(&request.bytes, word).is_some();
+    Needs {
+        ids: items.iter().any(|item| item.id.is_none()),
+        conditions: !plain || mentions(b"if_seq_no") || mentions(b"if_primary_term"),
     }
 }

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use super::{
-    amend::{self, Amended, Needs},
+    amend::{self, Amended},
     conductor::{Broken, BrokenKind, Conductor, Job, Now, Only, Reply, Response},
     exchange::ExchangeId,
     limiter::{Class, Signal},
@@ -95,7 +95,7 @@ impl Conductor {
             exchange.answer.as_ref(),
             settings.amend,
             left_out,
-            Needs::UNKNOWN,
+            exchange.needs,
         ) {
             Amended::Untouched => {}
             Amended::Changed(change) => {
@@ -282,7 +282,7 @@ impl Conductor {
         exchange.possible_duplicate |= exchange.progress.is_uncertain();
         keep_attempt(&mut exchange.attempts, reply.result, reply.took_ns, tuples);
         match decided.decision {
-            Decision::Done(verdict) => self.part_done(id, Some(verdict)),
+            Decision::Done(verdict) => self.part_done(id, Some(&verdict)),
             Decision::Again { .. } if self.draining => {
                 // It was not done: the next run begins with it.
                 exchange.stage = Stage::Delayed;
@@ -296,12 +296,12 @@ impl Conductor {
     }
 
     /// What the schedule let go is done; when that was the last of it, the request has ended.
-    fn part_done(&mut self, id: ExchangeId, verdict: Option<Verdict>) {
+    fn part_done(&mut self, id: ExchangeId, verdict: Option<&Verdict>) {
         let Some(exchange) = self.table.get_mut(id) else { return };
         let reads = exchange.asked.is_some_and(|asked| !asked.writes);
-        if reads && verdict == Some(Verdict::TargetFailed) {
+        if reads && verdict == Some(&Verdict::TargetFailed) {
             self.totals.reads_differing += 1;
-        } else if let Some(verdict) = &verdict
+        } else if let Some(verdict) = verdict
             && verdict.is_failure()
         {
             if let Verdict::PartlyFailed(items) = verdict {

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use super::{
-    amend::Change,
+    amend::{Change, Needs},
     exchange::{Answer, ExchangeId, Request, Unanswered},
     order::Ready,
     retry,
@@ -50,6 +50,8 @@ pub struct AttemptAnswer {
 }
 
 /// A request and what is known about it.
+// Independent facts.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) request: Request,
@@ -60,6 +62,8 @@ pub(super) struct Exchange {
     pub(super) stage: Stage,
     /// An earlier run has sent it.
     pub(super) known: bool,
+    /// What the lines of a bulk call for.
+    pub(super) needs: Needs,
     /// It never reached the source.
     pub(super) undelivered: bool,
     /// Whether it goes at all, and as what, was looked at.
@@ -115,7 +119,7 @@ impl From<Changed> for Prepared {
 }
 
 impl Exchange {
-    pub(super) fn new(request: Request, place: Place, known: bool) -> Self {
+    pub(super) fn new(request: Request, place: Place, known: bool, needs: Needs) -> Self {
         Self {
             request,
             place,
@@ -123,6 +127,7 @@ impl Exchange {
             unanswered: None,
             stage: Stage::Waiting,
             known,
+            needs,
             undelivered: false,
             examined: false,
             change: None,

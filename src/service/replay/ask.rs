@@ -1,6 +1,6 @@
 //! Short questions to clusters and other servers, outside of the data path: who are you, is the snapshot complete.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use serde::Deserialize;
 use ureq::{
@@ -18,6 +18,8 @@ const ANSWER_BYTES_MAX: u64 = 1 << 20;
 /// What a cluster says of itself on `GET /`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
+// The names are those of the answer.
+#[allow(clippy::struct_field_names)]
 pub(super) struct Cluster {
     /// Its name.
     pub(super) cluster_name: String,
@@ -61,33 +63,22 @@ impl std::fmt::Display for Cluster {
     }
 }
 
-/// Asks by GET. Verifies https against `ca`, or the system's authorities.
+/// Asks by GET. Verifies https against the system's authorities.
 pub(super) struct Asker(Agent);
 
 impl Asker {
-    pub(super) fn new(ca: Option<&Path>) -> Result<Self, String> {
-        let roots = match ca {
-            Some(path) => {
-                let text =
-                    std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-                let certificate = Certificate::from_pem(&text)
-                    .map_err(|error| format!("{}: {error}", path.display()))?;
-                RootCerts::new_with_certs(&[certificate])
-            }
-            None => {
-                let found = rustls_native_certs::load_native_certs().certs;
-                let certificates: Vec<_> =
-                    found.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-                RootCerts::new_with_certs(&certificates)
-            }
-        };
+    pub(super) fn new() -> Self {
+        let found = rustls_native_certs::load_native_certs().certs;
+        let certificates: Vec<_> =
+            found.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+        let roots = RootCerts::new_with_certs(&certificates);
         let config = Agent::config_builder()
             .timeout_global(Some(ANSWER_MAX))
             .http_status_as_error(false)
             .proxy(None)
             .tls_config(TlsConfig::builder().root_certs(roots).build())
             .build();
-        Ok(Self(config.new_agent()))
+        Self(config.new_agent())
     }
 
     /// Status and body.

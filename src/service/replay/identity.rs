@@ -42,19 +42,18 @@ pub(super) fn check(
         return Ok(None);
     };
     let target = Cluster::parse(&body);
-    match &target {
-        Some(cluster) => {
-            tracing::info!(event = "replay.target", target = %cluster, "the target answers")
-        }
-        None => tracing::warn!(
+    if let Some(cluster) = &target {
+        tracing::info!(event = "replay.target", target = %cluster, "the target answers");
+    } else {
+        tracing::warn!(
             event = "replay.target_unknown",
             status,
             "the target does not say which cluster it is; whether it is the source cannot be told"
-        ),
+        );
     }
     let uuid = target.as_ref().and_then(Cluster::uuid).map(str::to_owned);
     let (Some(url), Some(target)) = (source_url, target) else { return Ok(uuid) };
-    let source = Asker::new(None).and_then(|asker| asker.cluster(&url));
+    let source = Asker::new().cluster(&url);
     match source {
         Ok(source) if source.uuid().is_some() && source.uuid() == target.uuid() => {
             Err(same(&format!("both say cluster_uuid {}", source.cluster_uuid)))

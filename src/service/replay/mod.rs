@@ -216,7 +216,7 @@ impl Run<'_> {
                     match &record.poison {
                         None => self.conductor.record(mark, &record.place, record.payload),
                         Some(why) => {
-                            self.conductor.poison(mark, &record.place, record.payload, why)
+                            self.conductor.poison(mark, &record.place, record.payload, why);
                         }
                     }
                     bytes += record.payload.len();

@@ -160,9 +160,10 @@ pub(super) fn question(
     credentials: Option<&Credentials>,
 ) -> Result<Vec<u8>, Failure> {
     let mut framing = RequestFraming::new();
-    let head = match framing.next(&Limits::default(), request) {
-        Ok(RequestPiece { what: RequestPart::Head(head), .. }) => head,
-        _ => return Ok(request.to_vec()),
+    let Ok(RequestPiece { what: RequestPart::Head(head), .. }) =
+        framing.next(&Limits::default(), request)
+    else {
+        return Ok(request.to_vec());
     };
     Ok(match rewriter(config, false)?.apply(request, &head, now_unix_s, credentials) {
         Rewritten::Changed(changed) => changed.bytes,

@@ -1,6 +1,7 @@
 //! What an operator sees of a running replay: a bar on a terminal, heartbeat lines elsewhere, a summary at the end.
 
 use std::{
+    fmt::Write as _,
     io::{IsTerminal as _, stderr},
     time::Duration,
 };
@@ -71,6 +72,8 @@ struct Point {
 
 /// Smoothed over some ten looks.
 #[derive(Clone, Copy, Default)]
+// The unit stands last in a name.
+#[allow(clippy::struct_field_names)]
 struct Rate {
     requests_per_s: f64,
     bytes_per_s: f64,
@@ -174,16 +177,16 @@ impl Progress {
             t.sent, self.rate.requests_per_s, view.in_flight, t.failed, t.quarantined
         );
         if let Some(lag) = view.lag_s.filter(|lag| *lag > LAG_SMALL_S) {
-            line.push_str(&format!(", {} behind", span(lag)));
+            let _ = write!(line, ", {} behind", span(lag));
         }
         if let Some(left) = view.bytes_left.filter(|left| *left > 0) {
-            line.push_str(&format!(", {} left to read", size(left)));
+            let _ = write!(line, ", {} left to read", size(left));
         }
         if let Some(eta) = self.eta_s(view) {
-            line.push_str(&format!(", done in {}", span(eta)));
+            let _ = write!(line, ", done in {}", span(eta));
         }
         if !view.why.is_empty() {
-            line.push_str(&format!(" ({})", view.why));
+            let _ = write!(line, " ({})", view.why);
         }
         line
     }
@@ -239,10 +242,10 @@ impl<'a> Summary<'a> {
             (self.unfinished as u64, "unfinished, left to the next run"),
         ];
         for (count, what) in more.into_iter().filter(|(count, _)| *count > 0) {
-            text.push_str(&format!(", {count} {what}"));
+            let _ = write!(text, ", {count} {what}");
         }
         let rate = if self.seconds > 0.0 { t.sent as f64 / self.seconds } else { 0.0 };
-        text.push_str(&format!("; {:.1} s, {rate:.0} requests/s", self.seconds));
+        let _ = write!(text, "; {:.1} s, {rate:.0} requests/s", self.seconds);
         text
     }
 }

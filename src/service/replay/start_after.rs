@@ -24,7 +24,7 @@ pub(super) fn wait(
     if conditions.is_empty() {
         return Ok(true);
     }
-    let asker = Asker::new(None).map_err(Failure::configuration)?;
+    let asker = Asker::new();
     let mut left: Vec<&StartAfter> = conditions.iter().collect();
     let mut unsaid = SAY;
     loop {
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn a_file_and_a_time_are_looked_at() {
         let dir = tempfile::TempDir::new().unwrap();
-        let asker = Asker::new(None).unwrap();
+        let asker = Asker::new();
         let file = StartAfter::File(dir.path().join("go"));
         assert!(holds(&file, None, &asker).is_err());
         fs::write(dir.path().join("go"), "").unwrap();
