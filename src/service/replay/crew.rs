@@ -216,9 +216,8 @@ fn broken_as(broken: &Broken) -> conductor::Broken {
         | Broken::NoDescriptors(_)
         | Broken::Unsecured(_)
         | Broken::Tls { handshake: true, .. } => BrokenKind::Unconnected,
-        Broken::Tls { handshake: false, .. } => BrokenKind::Lost,
         Broken::Lost { reused: true, response_begun: false, .. } => BrokenKind::Stale,
-        Broken::Lost { .. } => BrokenKind::Lost,
+        Broken::Lost { .. } | Broken::Tls { handshake: false, .. } => BrokenKind::Lost,
         Broken::Timeout { .. } => BrokenKind::TimedOut,
         Broken::Malformed(_) => BrokenKind::Malformed,
         Broken::Cancelled => BrokenKind::Cancelled,
