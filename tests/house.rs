@@ -34,7 +34,22 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("inspect", &["capture", "config", "feed", "http", "log", "observe", "proto"]),
     ("demo", &[]),
     ("credentials", &["rewrite"]),
-    ("service", &["capture", "config", "log", "net", "observe", "proxy", "ring", "sink", "sys"]),
+    (
+        "service",
+        &[
+            "capture",
+            "config",
+            "credentials",
+            "log",
+            "net",
+            "observe",
+            "proxy",
+            "ring",
+            "sink",
+            "sys",
+            "tls",
+        ],
+    ),
     ("cli", &["capture", "config", "http", "inspect", "log", "net", "observe", "service", "sys"]),
 ];
 

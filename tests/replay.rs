@@ -3,6 +3,7 @@
 
 mod golden;
 mod refusals;
+mod secure;
 
 use std::fs;
 use std::path::PathBuf;

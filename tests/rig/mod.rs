@@ -26,6 +26,7 @@ pub(crate) mod records;
 pub(crate) mod relay;
 pub(crate) mod replayer;
 pub(crate) mod scripted;
+pub(crate) mod secure;
 pub(crate) mod services;
 pub(crate) mod tape;
 pub(crate) mod tapline;

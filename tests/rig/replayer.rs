@@ -59,9 +59,14 @@ pub(crate) struct Summary {
 impl Replay {
     /// To a port on 127.0.0.1, as fast as it allows, with a state directory that the test keeps.
     pub(crate) fn to(target: u16, state: &Path) -> Self {
+        Self::to_url(&format!("http://127.0.0.1:{target}"), state)
+    }
+
+    /// The same by URL.
+    pub(crate) fn to_url(target: &str, state: &Path) -> Self {
         let arguments = ["replay", "--speedup", "max", "--admin", "off"].map(OsString::from);
         Self { arguments: arguments.to_vec(), state: state.to_path_buf(), stdin: None }
-            .flag("--target", &format!("http://127.0.0.1:{target}"))
+            .flag("--target", target)
             .flag("--state-dir", &state.to_string_lossy())
     }
 
