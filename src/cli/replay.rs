@@ -83,7 +83,8 @@ pub(super) struct Arguments {
     )]
     kafka_config: Option<PathBuf>,
 
-    /// Read lines of base64 records (`<base64>` or `<key>|<base64>`, plain or gzip) from a file, or - for standard input
+    /// Read lines of base64 records (`<base64>` or `<key>|<base64>`, plain or gzip) from a file, or - for
+    /// standard input
     #[arg(long, env = "TAPLINE_REPLAY_INPUT", value_name = "FILE")]
     input: Option<PathBuf>,
 

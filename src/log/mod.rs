@@ -66,7 +66,8 @@ pub use writer::Writer;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A file beside the incarnations: the URL of the source whose traffic the log holds, as one line. Written by capture for
+/// A file beside the incarnations: the URL of the source whose traffic the log holds, as one line. Written by
+/// capture for
 /// replay, which must not send to the source; no part of the format.
 pub const SOURCE_FILE: &str = "source";
 

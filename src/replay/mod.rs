@@ -14,6 +14,7 @@ pub mod amend;
 pub mod assembly;
 pub mod conductor;
 pub mod exchange;
+pub mod job;
 pub mod limiter;
 mod look;
 pub mod order;

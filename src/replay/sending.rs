@@ -4,8 +4,9 @@ use std::cmp::Reverse;
 
 use super::{
     amend::{self, Amended},
-    conductor::{Broken, BrokenKind, Conductor, Job, Now, Only, Reply, Response},
+    conductor::{Conductor, Now, Only},
     exchange::ExchangeId,
+    job::{Broken, BrokenKind, Job, Reply, Response},
     limiter::{Class, Signal},
     outcome::{Entry, Fate, Finished, Skip, What},
     retry::{self, Body, Decision, Verdict},

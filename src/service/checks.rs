@@ -71,8 +71,8 @@ pub(super) fn descriptors_for_replay() -> Result<(), Failure> {
     let allowed = limits::raise_open_files();
     if allowed < REPLAY_DESCRIPTORS_MIN {
         return Err(Failure::configuration(format!(
-            "only {allowed} files may be open (RLIMIT_NOFILE), and up to {REPLAY_DESCRIPTORS_MIN} are needed. Run: ulimit -n \
-             65536, or set LimitNOFILE=65536 in the unit"
+            "only {allowed} files may be open (RLIMIT_NOFILE), and up to {REPLAY_DESCRIPTORS_MIN} are needed. \
+             Run: ulimit -n 65536, or set LimitNOFILE=65536 in the unit"
         )));
     }
     Ok(())

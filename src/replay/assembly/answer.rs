@@ -27,7 +27,8 @@ pub(super) struct Outgoing {
     pub(super) cost: u64,
 }
 
-/// Whether anybody reads the answer to this request. Of safe requests, always the answers that say which cluster this is, and
+/// Whether anybody reads the answer to this request. Of safe requests, always the answers that say which cluster
+/// this is, and
 /// those that tell the `_seq_no` of the document that was read.
 pub(super) fn is_wanted(books: &Books, head: Option<&RequestHead>, request: &[u8]) -> bool {
     let Some(head) =

@@ -40,7 +40,7 @@ const OK: &str = r#"{"index":{"_id":"2","status":201}}"#;
 fn statuses_against_the_sources() {
     for (asked, source, target, expected, verdict) in [
         (READ, Some(200), 200, 1, Verdict::Same),
-        (READ, Some(200), 404, 4, Verdict::TargetFailed),
+        (READ, Some(200), 404, 1, Verdict::TargetFailed),
         (READ, Some(404), 200, 1, Verdict::SourceFailed),
         (READ, Some(404), 404, 1, Verdict::BothFailed),
         (READ, Some(200), 401, 1, Verdict::TargetFailed),
@@ -73,10 +73,10 @@ fn statuses_against_the_sources() {
 fn three_failures_and_then_success() {
     let mut progress = Progress::default();
     for _ in 0..3 {
-        let decided = decide(READ, &mut progress, 404, Some(200), "");
+        let decided = decide(WRITE, &mut progress, 404, Some(200), "");
         assert!(matches!(decided.decision, Decision::Again { body: Body::All, .. }));
     }
-    let decided = decide(READ, &mut progress, 200, Some(200), "");
+    let decided = decide(WRITE, &mut progress, 200, Some(200), "");
     assert_eq!(decided.decision, Decision::Done(Verdict::Same));
     assert_eq!(progress.attempts_counted(), 4);
 }

@@ -11,7 +11,7 @@ use std::{
 use crate::{
     config::replay::ReplayConfig,
     observe::{ExitCode, Failure},
-    replay::conductor::{self, BrokenKind},
+    replay::job::{self, BrokenKind},
     ring::{Options, Uring},
     sys::{bell::Bell, clock::Clock, cpu},
     target::{self, Broken, ConductorEnd, Counter, Counters, Parts, Settings, Worker, link},
@@ -74,7 +74,7 @@ impl Crew {
     }
 
     /// Gives a job to whoever has the least to do; it goes with the next [`Crew::flush`].
-    pub(super) fn send(&mut self, job: conductor::Job) {
+    pub(super) fn send(&mut self, job: job::Job) {
         let member = self.members.iter_mut().min_by_key(|member| member.in_flight);
         let member = member.expect("invariant: there is at least one worker");
         member.in_flight += 1;
@@ -94,7 +94,7 @@ impl Crew {
     }
 
     /// Gives every reply there is to `take`; true when there was one.
-    pub(super) fn collect(&mut self, mut take: impl FnMut(conductor::Reply)) -> bool {
+    pub(super) fn collect(&mut self, mut take: impl FnMut(job::Reply)) -> bool {
         let mut any = false;
         for member in &mut self.members {
             while let Some(reply) = member.link.reply() {
@@ -103,12 +103,12 @@ impl Crew {
                 if let Err(Broken::Tls { handshake: true, text }) = &reply.result {
                     self.distrust = Some(Arc::clone(text));
                 }
-                take(conductor::Reply {
+                take(job::Reply {
                     id: reply.id,
                     bytes: reply.bytes,
                     took_ns: reply.finished_ns.saturating_sub(reply.started_ns),
                     result: match reply.result {
-                        Ok(response) => Ok(conductor::Response {
+                        Ok(response) => Ok(job::Response {
                             status: response.status,
                             bytes: response.bytes,
                             head_bytes: response.head_bytes,
@@ -209,7 +209,7 @@ fn trust(config: &ReplayConfig) -> Result<Option<Trust>, Failure> {
 }
 
 /// A worker's word for it in the core's terms.
-fn broken_as(broken: &Broken) -> conductor::Broken {
+fn broken_as(broken: &Broken) -> job::Broken {
     let kind = match broken {
         Broken::Connect(_)
         | Broken::ConnectTimeout
@@ -222,5 +222,5 @@ fn broken_as(broken: &Broken) -> conductor::Broken {
         Broken::Malformed(_) => BrokenKind::Malformed,
         Broken::Cancelled => BrokenKind::Cancelled,
     };
-    conductor::Broken { kind, text: broken.to_string() }
+    job::Broken { kind, text: broken.to_string() }
 }

@@ -13,7 +13,7 @@ use crate::{
     es::body,
     net::SourceUrl,
     observe::Failure,
-    replay::conductor::Job,
+    replay::job::Job,
     sys::{bell::Bell, clock::Clock},
 };
 
@@ -25,7 +25,8 @@ const AGAIN: Duration = Duration::from_millis(500);
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 const QUESTION: &[u8] = b"GET / HTTP/1.1\r\nHost: target\r\nAccept: application/json\r\n\r\n";
 
-/// Waits until the target answers, then refuses a target that is the source. Returns the `cluster_uuid` of the target. The
+/// Waits until the target answers, then refuses a target that is the source. Returns the `cluster_uuid` of the
+/// target. The
 /// question goes the way of every request: same connections, same TLS, same credentials.
 pub(super) fn check(
     config: &ReplayConfig,

@@ -61,6 +61,10 @@ const BACKLOG_EVERY: Duration = Duration::from_secs(1);
 /// How long a closing lane may have requests in flight; the group waits for us.
 const LANE_PATIENCE: Duration = Duration::from_secs(8);
 
+/// Why it does not go faster, when that is so.
+const SLOW_TUPLES: &str =
+    "tuples are written more slowly than the target answers; --tuples off leaves them out";
+
 /// Runs until the end of the records, or until stopped by a signal.
 pub fn run(config: &ReplayConfig) -> Result<(), Failure> {
     checks::rings()?;
@@ -329,7 +333,7 @@ impl Run<'_> {
         }
         self.view.take(self.conductor.look(now));
         if self.desk.is_full() {
-            self.view.why = "tuples are written more slowly than the target answers; --tuples off leaves them out".into();
+            self.view.why = SLOW_TUPLES.into();
         }
         self.progress.look(&self.view, now.monotonic_ns);
         if report {

