@@ -67,8 +67,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// A file beside the incarnations: the URL of the source whose traffic the log holds, as one line. Written by
-/// capture for
-/// replay, which must not send to the source; no part of the format.
+/// capture for replay, which must not send to the source; no part of the format.
 pub const SOURCE_FILE: &str = "source";
 
 /// Where the log is and how large it may become.

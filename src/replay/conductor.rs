@@ -268,11 +268,10 @@ impl Conductor {
 
     /// The lane goes to somebody else: what is not in flight is handed back.
     pub fn close_lane(&mut self, lane: u32) {
-        let mut events = std::mem::take(&mut self.events);
-        // What it forgets is among what is handed back below.
-        self.assembly.drop_lane(lane, &mut self.pins, &mut events);
-        events.clear();
-        self.events = events;
+        // What is handed back was not done: its records stay held, so that the position does not move past them. What
+        // the assembly forgets is among it.
+        let mut events = Vec::new();
+        self.assembly.drop_lane(lane, &mut Pins::default(), &mut events);
         let left: Vec<ExchangeId> = self
             .table
             .iter()
@@ -283,7 +282,7 @@ impl Conductor {
             .collect();
         for id in left {
             self.schedule.cancel(id);
-            self.forget(id);
+            self.table.remove(id);
             self.totals.handed_back += 1;
         }
         self.queue.retain(|id| self.table.get(*id).is_some());
@@ -443,11 +442,8 @@ impl Conductor {
                     }
                     self.schedule.answered(id, Facts::none);
                 }
-                Event::Forgotten { id } => {
-                    self.schedule.cancel(id);
-                    self.forget(id);
-                }
-                Event::ConnectionEnded { .. } => {}
+                // Comes of a dropped lane alone, and is dealt with there.
+                Event::Forgotten { .. } | Event::ConnectionEnded { .. } => {}
                 Event::Trouble(trouble) => self.trouble(trouble),
             }
         }
@@ -556,13 +552,6 @@ impl Conductor {
             truncated_requests: assembly.truncated + assembly.too_large,
             uncaptured_requests: assembly.uncaptured_requests,
             ..self.totals
-        }
-    }
-
-    /// Its record is not held by it any more, and nobody will hear of it again.
-    pub(super) fn forget(&mut self, id: ExchangeId) {
-        if let Some(exchange) = self.table.remove(id) {
-            self.pins.release(exchange.request.mark);
         }
     }
 

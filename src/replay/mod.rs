@@ -24,6 +24,8 @@ pub mod pins;
 pub mod retry;
 mod sending;
 mod table;
+#[cfg(test)]
+mod tests;
 pub mod totals;
 
 pub use look::Look;

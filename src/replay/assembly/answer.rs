@@ -28,8 +28,7 @@ pub(super) struct Outgoing {
 }
 
 /// Whether anybody reads the answer to this request. Of safe requests, always the answers that say which cluster
-/// this is, and
-/// those that tell the `_seq_no` of the document that was read.
+/// this is, and those that tell the `_seq_no` of the document that was read.
 pub(super) fn is_wanted(books: &Books, head: Option<&RequestHead>, request: &[u8]) -> bool {
     let Some(head) =
         head.filter(|head| head.safe && books.limits.keep_answers == KeepAnswers::Writes)

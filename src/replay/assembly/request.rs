@@ -201,8 +201,7 @@ const RESERVED_MAX: usize = 1 << 20;
 const TOO_LARGE_KEPT_MAX: usize = 64 << 10;
 
 /// Empty lines before a request line are no part of the message, and a server need not bear more than one (RFC
-/// 9112 section
-/// 2.2).
+/// 9112 section 2.2).
 pub(super) fn drop_empty_lines(bytes: &mut Vec<u8>, head: &mut RequestHead) {
     let empty = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
     if empty > 0 {

@@ -26,8 +26,7 @@ const ANSWER_BYTES_MAX: usize = 64 << 10;
 const QUESTION: &[u8] = b"GET / HTTP/1.1\r\nHost: target\r\nAccept: application/json\r\n\r\n";
 
 /// Waits until the target answers, then refuses a target that is the source. Returns the `cluster_uuid` of the
-/// target. The
-/// question goes the way of every request: same connections, same TLS, same credentials.
+/// target. The question goes the way of every request: same connections, same TLS, same credentials.
 pub(super) fn check(
     config: &ReplayConfig,
     crew: &mut Crew,

@@ -1,0 +1,236 @@
+//! The core as a whole: what it sends in which order, what it keeps, and how far its position may move.
+
+use prost::Message;
+
+use super::{
+    amend, assembly,
+    conductor::{Conductor, Now, Only, Settings},
+    exchange::Mark,
+    job::{Broken, BrokenKind, Job, Reply, Response},
+    limiter::Bounds,
+    order::Order,
+    outcome::{Fate, What},
+    pace::Speed,
+    retry,
+};
+use crate::{
+    feed::Place,
+    http::Limits,
+    proto::{Capture, Data, EndOfMessage, Index, Timestamp, TrafficObservation, TrafficStream},
+    rewrite::{Rewriter, Settings as Rewriting},
+};
+
+const PLACE: Place = Place::Log { incarnation: 1, sequence: 2 };
+
+struct Core {
+    core: Conductor,
+    now: Now,
+    number: u64,
+}
+
+impl Core {
+    fn new(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings {
+            assembly: assembly::Limits {
+                http: Limits::default(),
+                request_bytes_max: 1 << 20,
+                answer_bytes_max: 1 << 20,
+                keep_answers: assembly::KeepAnswers::All,
+                connection_timeout_ns: 360_000_000_000,
+                duplicates_window: 1024,
+            },
+            order: Order::Document,
+            speed: Speed::Max,
+            only: Only::All,
+            amend: amend::Settings::default(),
+            retry: retry::Policy::default(),
+            bounds: Bounds { in_flight_max: 64, requests_per_second: None, bytes_per_second: None },
+            read_ahead_bytes: 1 << 20,
+            lookahead_ns: 400_000_000_000,
+            tuples: false,
+            reply_bytes_max: 1 << 20,
+        };
+        change(&mut settings);
+        let rewriter = Rewriter::new(&Rewriting::default()).unwrap();
+        Self { core: Conductor::new(settings, rewriter), now: Now::default(), number: 0 }
+    }
+
+    /// One record with a request and its answer.
+    fn record(&mut self, connection: &str, request: &str, answer: &str) {
+        let seen = |capture| TrafficObservation {
+            ts: Some(Timestamp { seconds: 1_700_000_000 + self.number as i64, nanos: 0 }),
+            capture: Some(capture),
+        };
+        let ended = EndOfMessage { first_line_byte_length: None, headers_byte_length: None };
+        let mut sub_stream = vec![
+            seen(Capture::Read(Data { data: request.as_bytes().to_vec() })),
+            seen(Capture::EndOfMessage(ended)),
+        ];
+        if !answer.is_empty() {
+            sub_stream.push(seen(Capture::Write(Data { data: answer.as_bytes().to_vec() })));
+        }
+        let stream = TrafficStream {
+            connection_id: connection.into(),
+            node_id: "node".into(),
+            sub_stream,
+            index: Some(Index::Number(1)),
+            ..TrafficStream::default()
+        };
+        let mark = Mark { lane: 7, number: self.number };
+        self.number += 1;
+        self.core.record(mark, &PLACE, &stream.encode_to_vec());
+    }
+
+    fn job(&mut self) -> Option<(u64, String)> {
+        let Job { id, bytes, .. } = self.core.next_job(self.now)?;
+        Some((id, String::from_utf8(bytes).unwrap()))
+    }
+
+    fn reply(&mut self, (id, bytes): (u64, String), result: Result<&str, BrokenKind>) {
+        let result = match result {
+            Ok(answer) => Ok(Response {
+                status: answer[9..12].parse().unwrap(),
+                bytes: answer.as_bytes().to_vec(),
+                head_bytes: answer.find("\r\n\r\n").unwrap() + 4,
+                whole: true,
+                wire_bytes: answer.len() as u64,
+            }),
+            Err(kind) => Err(Broken { kind, text: "it broke".into() }),
+        };
+        self.core.reply(Reply { id, bytes: bytes.into_bytes(), result, took_ns: 1000 }, self.now);
+    }
+
+    /// Where the position may stand.
+    fn done(&mut self) -> u64 {
+        let mut at = u64::MAX;
+        self.core.done(|lane, number| {
+            assert_eq!(lane, 7);
+            at = number;
+        });
+        at
+    }
+}
+
+fn put(id: &str) -> String {
+    format!("PUT /i/_doc/{id} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{{}}")
+}
+
+const CREATED: &str = "HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}";
+const MISSING: &str = "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}";
+const CONFLICT: &str = "HTTP/1.1 409 Conflict\r\nContent-Length: 2\r\n\r\n{}";
+
+#[test]
+fn the_position_moves_with_outcomes_and_not_before() {
+    let mut core = Core::new(|_| ());
+    for (connection, id) in [("a", "1"), ("b", "2"), ("c", "3")] {
+        core.record(connection, &put(id), CREATED);
+    }
+    let jobs: Vec<_> = std::iter::from_fn(|| core.job()).collect();
+    assert_eq!(jobs.len(), 3);
+    assert_eq!(jobs[0].1, put("1"), "a request that nothing touches goes out as it came");
+    assert_eq!(core.done(), 0);
+    let mut jobs = jobs.into_iter();
+    let first = jobs.next().unwrap();
+    core.reply(jobs.next().unwrap(), Ok(CREATED));
+    assert_eq!(core.done(), 0);
+    core.reply(first, Ok(CREATED));
+    assert_eq!(core.done(), 2);
+    core.reply(jobs.next().unwrap(), Ok(CREATED));
+    assert_eq!(core.done(), 3);
+    assert_eq!(core.core.totals().done, 3);
+}
+
+#[test]
+fn what_a_closing_lane_hands_back_is_not_passed_by_its_position() {
+    let mut core = Core::new(|settings| settings.bounds.in_flight_max = 1);
+    for (connection, id) in [("a", "1"), ("b", "2"), ("c", "3")] {
+        core.record(connection, &put(id), CREATED);
+    }
+    let job = core.job().unwrap();
+    assert!(core.job().is_none());
+    core.core.close_lane(7);
+    assert!(!core.core.lane_is_quiet(7), "one is on its way");
+    core.reply(job, Ok(CREATED));
+    assert!(core.core.lane_is_quiet(7));
+    assert_eq!(core.done(), 1, "the first is done, the others are somebody else's");
+    assert_eq!(core.core.totals().handed_back, 2);
+    assert!(core.job().is_none());
+    core.core.drop_lane(7);
+    core.core.done(|_, _| panic!("there is no lane"));
+}
+
+#[test]
+fn a_tuple_that_is_not_written_holds_the_position() {
+    let mut core = Core::new(|settings| settings.tuples = true);
+    core.record("a", &put("1"), CREATED);
+    let job = core.job().unwrap();
+    core.reply(job, Ok(CREATED));
+    assert_eq!(core.done(), 0);
+    let outcomes: Vec<_> = core.core.take_outcomes().collect();
+    assert!(matches!(&outcomes[0].what, What::Finished(finished) if finished.fate == Fate::Done));
+    assert!(!core.core.take_journal()[0].written, "it must not be sent again all the same");
+    core.core.written(outcomes[0].number);
+    assert_eq!(core.done(), 1);
+}
+
+#[test]
+fn what_earlier_runs_sent_and_what_the_source_refused_is_left_out() {
+    let mut core = Core::new(|_| ());
+    core.record("a", &put("1"), CREATED);
+    let job = core.job().unwrap();
+    core.reply(job, Ok(CREATED));
+    let sent = core.core.take_journal()[0].fingerprint;
+
+    let mut again = Core::new(|_| ());
+    again.core.recall([sent]);
+    again.record("a", &put("1"), CREATED);
+    again.record("b", &put("2"), CONFLICT);
+    assert!(again.job().is_none());
+    let totals = again.core.totals();
+    assert_eq!((totals.duplicates_skipped, totals.skipped_refused, totals.sent), (1, 1, 0));
+    assert_eq!(totals.requests, totals.ended());
+    assert_eq!(again.done(), 2);
+}
+
+#[test]
+fn a_write_that_fails_for_good_is_put_aside_and_a_lost_one_goes_again() {
+    let mut core = Core::new(|_| ());
+    core.record("a", &put("1"), CREATED);
+    let job = core.job().unwrap();
+    core.reply(job, Err(BrokenKind::Lost));
+    assert!(core.job().is_none(), "not at once");
+    for _ in 0..4 {
+        core.now.monotonic_ns = core.core.next_due_ns().unwrap();
+        let job = core.job().unwrap();
+        core.reply(job, Ok(MISSING));
+    }
+    let totals = core.core.totals();
+    assert_eq!((totals.sent, totals.retries, totals.failed, totals.quarantined), (5, 4, 1, 1));
+    assert_eq!(core.done(), 0, "until it is in the quarantine");
+    let number = core.core.take_outcomes().next().unwrap().number;
+    core.core.written(number);
+    assert_eq!(core.done(), 1);
+}
+
+#[test]
+fn memory_that_is_used_up_by_what_waits_is_freed_by_waiting_no_longer() {
+    let mut core = Core::new(|settings| settings.read_ahead_bytes = 1);
+    core.record("a", &put("1"), "");
+    assert!(!core.core.wants_records(core.now));
+    assert!(core.job().is_none(), "its answer may tell its place");
+    core.core.unblock();
+    let job = core.job().expect("it waits no longer");
+    core.reply(job, Ok(CREATED));
+    assert!(core.core.wants_records(core.now));
+}
+
+#[test]
+fn a_record_that_is_none_goes_aside_and_the_next_one_is_read() {
+    let mut core = Core::new(|_| ());
+    core.core.record(Mark { lane: 7, number: 0 }, &PLACE, b"\xff\xff");
+    core.number = 1;
+    core.record("a", &put("1"), CREATED);
+    assert!(core.job().is_some());
+    assert_eq!(core.core.totals().undecodable_records, 1);
+    assert_eq!(core.core.take_outcomes().count(), 1);
+}
