@@ -71,7 +71,8 @@ fn replay_of_concurrent_writes_to_the_same_documents_never_differs() {
         let (state, totals) = record(&mix, |capture| capture);
         assert!(totals.statuses[&409] > 10, "run {run} has conflicts: {totals:?}");
         let replay = Replay::to(OpenSearch::shared().port(), &state.path().join("replay"));
-        replay.log(&state.path().join("log")).succeed();
+        let summary = replay.log(&state.path().join("log")).succeed();
+        println!("{prefix}: {summary:?}");
         assert_equal(&prefix);
     }
 }

@@ -546,7 +546,12 @@ impl Conductor {
     /// Counters so far.
     pub fn totals(&self) -> Totals {
         let assembly = self.assembly.counters();
+        let order = self.schedule.counters();
         Totals {
+            overlaps_by_answer: order.by_seq_no + order.by_version,
+            overlaps_by_capture: order.by_capture,
+            order_cycles: order.cycles,
+            bulk_parts: order.parts,
             duplicate_records: assembly.duplicates,
             missing_records: assembly.missing_records,
             truncated_requests: assembly.truncated + assembly.too_large,

@@ -128,15 +128,16 @@ impl Conductor {
         if exchange.part_bytes.is_none()
             && let Some(items) = &exchange.part.items
         {
-            let places: Vec<usize> =
-                match exchange.change.as_ref().and_then(|change| change.kept.as_ref()) {
-                    // Places among those that are left.
-                    Some(kept) => {
-                        let place = |item: &u32| kept.binary_search(&(*item as usize)).ok();
-                        items.iter().filter_map(place).collect()
-                    }
-                    None => items.iter().map(|item| *item as usize).collect(),
-                };
+            // What was refused while others wrote the same document may be known only now.
+            let left_out = &exchange.part.left_out;
+            let items = items.iter().map(|item| *item as usize);
+            let items = items.filter(|item| !left_out.contains(item));
+            let kept = exchange.change.as_ref().and_then(|change| change.kept.as_ref());
+            let places: Vec<usize> = match kept {
+                // Places among those that are left.
+                Some(kept) => items.filter_map(|item| kept.binary_search(&item).ok()).collect(),
+                None => items.collect(),
+            };
             let head = exchange.change.as_ref().map_or(exchange.request.head, |change| change.head);
             let bytes =
                 if places.is_empty() { Vec::new() } else { cut(exchange.base(), &head, &places)? };
@@ -342,8 +343,13 @@ impl Conductor {
     }
 
     fn finish(&mut self, id: ExchangeId, fate: Fate) {
-        self.schedule.finished(id);
         let Some(exchange) = self.table.remove(id) else { return };
+        if exchange.part.items.is_some() && !exchange.part.last {
+            // Its other parts do not go any more.
+            self.schedule.cancel(id);
+        } else {
+            self.schedule.finished(id);
+        }
         self.totals.possible_duplicates += u64::from(exchange.possible_duplicate);
         let quarantined = matches!(fate, Fate::Failed(_) | Fate::Unsendable(..));
         self.totals.quarantined += u64::from(quarantined);

@@ -22,6 +22,7 @@ use crate::{
 
 const PLACE: Place = Place::Log { incarnation: 1, sequence: 2 };
 
+#[allow(clippy::struct_field_names, reason = "it is the core; the rest is around it")]
 struct Core {
     core: Conductor,
     now: Now,

@@ -69,6 +69,14 @@ pub struct Totals {
     pub transforms_failed: u64,
     /// Sent, and perhaps sent before: the connection was lost without an answer.
     pub possible_duplicates: u64,
+    /// Writes to one document that overlapped on the source, put in order by `_seq_no` or `_version` of its answers.
+    pub overlaps_by_answer: u64,
+    /// The same, in the order of the records since no answer told: the target may differ there.
+    pub overlaps_by_capture: u64,
+    /// Times that requests waited for each other and the oldest went: the target may differ there.
+    pub order_cycles: u64,
+    /// Parts in which bulks went that could not go as a whole.
+    pub bulk_parts: u64,
     /// Requests given back because their partition went to another replayer.
     pub handed_back: u64,
 }

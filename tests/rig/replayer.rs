@@ -46,6 +46,11 @@ pub(crate) struct Replayed {
 /// The counts of one run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Summary {
+    pub(crate) overlaps_by_answer: u64,
+    pub(crate) overlaps_by_capture: u64,
+    pub(crate) order_cycles: u64,
+    pub(crate) bulk_parts: u64,
+    pub(crate) possible_duplicates: u64,
     pub(crate) read_records: u64,
     pub(crate) requests: u64,
     pub(crate) sent: u64,
@@ -202,6 +207,11 @@ impl Summary {
             summary[name].as_u64().unwrap_or_else(|| panic!("no count {name:?} in {summary}"))
         };
         Some(Self {
+            overlaps_by_answer: count("overlaps_by_answer"),
+            overlaps_by_capture: count("overlaps_by_capture"),
+            order_cycles: count("order_cycles"),
+            bulk_parts: count("bulk_parts"),
+            possible_duplicates: count("possible_duplicates"),
             read_records: count("read_records"),
             requests: count("requests"),
             sent: count("sent"),
