@@ -59,7 +59,7 @@ fn replay_of_concurrent_writes_to_the_same_documents_never_differs() {
     if !services::wanted("replay_of_concurrent_writes_to_the_same_documents_never_differs") {
         return;
     }
-    for run in 0..services::scale(3, 20) {
+    for run in 0..services::scale(1, 20) {
         let prefix = format!("same{run}-");
         let mix = Mix {
             prefix: &prefix,
