@@ -207,11 +207,11 @@ impl Summary {
             summary[name].as_u64().unwrap_or_else(|| panic!("no count {name:?} in {summary}"))
         };
         Some(Self {
-            overlaps_by_answer: count("overlaps_by_answer"),
-            overlaps_by_capture: count("overlaps_by_capture"),
-            order_cycles: count("order_cycles"),
-            bulk_parts: count("bulk_parts"),
-            possible_duplicates: count("possible_duplicates"),
+            overlaps_by_answer: summary["overlaps_by_answer"].as_u64().unwrap_or(0),
+            overlaps_by_capture: summary["overlaps_by_capture"].as_u64().unwrap_or(0),
+            order_cycles: summary["order_cycles"].as_u64().unwrap_or(0),
+            bulk_parts: summary["bulk_parts"].as_u64().unwrap_or(0),
+            possible_duplicates: summary["possible_duplicates"].as_u64().unwrap_or(0),
             read_records: count("read_records"),
             requests: count("requests"),
             sent: count("sent"),
