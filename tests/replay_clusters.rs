@@ -119,6 +119,10 @@ fn replay_by_members_who_come_and_go_gives_the_same_documents() {
     if !services::wanted("replay_by_members_who_come_and_go_gives_the_same_documents") {
         return;
     }
+    if services::scale(1, 2) == 1 {
+        println!("left out: it takes two minutes; TAPLINE_TEST_SLOW=1 runs it");
+        return;
+    }
     let kafka = Kafka::shared();
     kafka.create_topic("members", 6, &[]);
     let rebalances = services::scale(3, 10);
