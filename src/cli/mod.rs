@@ -10,7 +10,7 @@ mod replay;
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
-use crate::observe::ExitCode;
+use crate::observe::{ExitCode, Failure};
 
 /// Durable capture and replay of live Elasticsearch and OpenSearch traffic.
 #[derive(Debug, Parser)]
@@ -52,5 +52,14 @@ pub fn run() -> ExitCode {
             eprintln!("tapline: {failure}");
             failure.code()
         }
+    }
+}
+
+/// The arguments of this process's `tapline capture`, read again: the environment cannot have changed, files can.
+fn capture_again() -> Result<capture::Arguments, Failure> {
+    match Arguments::try_parse() {
+        Ok(Arguments { command: Command::Capture(arguments) }) => Ok(*arguments),
+        Ok(_) => Err(Failure::new(ExitCode::Bug, "this process does not capture")),
+        Err(error) => Err(Failure::new(ExitCode::Usage, error)),
     }
 }

@@ -15,6 +15,8 @@ pub(super) enum Event {
     Stop,
     /// Log the counters.
     Report,
+    /// Take over what was changed in the configuration.
+    Reload,
     /// A worker is done, or its ring failed.
     WorkerEnded(Result<(), String>),
     /// The sink is done, or durability can no longer be promised.

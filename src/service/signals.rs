@@ -1,20 +1,25 @@
 //! Signals become events of the control thread.
 
-use std::{io, sync::mpsc::Sender, thread};
+use std::{io, thread};
 
 use signal_hook::{
-    consts::{SIGINT, SIGTERM, SIGUSR1},
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1},
     iterator::Signals,
 };
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::Event;
 
-/// Forwards SIGTERM and SIGINT (stop) and SIGUSR1 (log the counters) from a thread of its own.
-pub(super) fn forward(to: Sender<Event>) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])?;
+/// Forwards SIGTERM and SIGINT (stop), SIGHUP (reload) and SIGUSR1 (log the counters) from a thread of its own.
+pub(super) fn forward(to: UnboundedSender<Event>) -> io::Result<()> {
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGUSR1])?;
     let forward = move || {
         for signal in signals.forever() {
-            let event = if signal == SIGUSR1 { Event::Report } else { Event::Stop };
+            let event = match signal {
+                SIGHUP => Event::Reload,
+                SIGUSR1 => Event::Report,
+                _ => Event::Stop,
+            };
             if to.send(event).is_err() {
                 return;
             }

@@ -164,7 +164,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    service::capture::run(&config(arguments)?)
+    service::capture::run(&config(arguments)?, Box::new(|| config(super::capture_again()?)))
 }
 
 fn config(arguments: Arguments) -> Result<CaptureConfig, Failure> {
