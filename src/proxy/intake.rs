@@ -164,7 +164,7 @@ impl Connection {
             pass.shares += 1;
             Segment::Provided {
                 buffer: pass.chunk.buffer,
-                offset: from as u32,
+                offset: pass.chunk.offset + from as u32,
                 len: part.len() as u32,
             }
         });

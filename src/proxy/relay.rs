@@ -122,7 +122,8 @@ impl Connection {
             core.ring.release(chunk.buffer);
             return;
         }
-        let segment = Segment::Provided { buffer: chunk.buffer, offset: 0, len: len as u32 };
+        let Chunk { buffer, offset, .. } = chunk;
+        let segment = Segment::Provided { buffer, offset, len: len as u32 };
         self.client.out.push(segment);
     }
 

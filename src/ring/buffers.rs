@@ -100,11 +100,27 @@ impl Buffers {
         tail.store(self.tail, Ordering::Release);
     }
 
-    pub(super) fn bytes(&self, id: u16, len: u32) -> &[u8] {
+    pub(super) fn bytes(&self, id: u16, offset: u32, len: u32) -> &[u8] {
         debug_assert!(self.refs[usize::from(id)] > 0);
-        assert!(len <= self.size_bytes, "invariant: the kernel fills at most one buffer");
-        // SAFETY: the buffer lies within `memory`; while its count is above zero the kernel does not write to it.
-        unsafe { std::slice::from_raw_parts(self.address(id), len as usize) }
+        let first = self.within(id, offset, len);
+        // SAFETY: the stretch lies within the buffer; while its count is above zero the kernel does not write to it.
+        unsafe { std::slice::from_raw_parts(first, len as usize) }
+    }
+
+    /// For changing bytes where they lie.
+    pub(super) fn bytes_mut(&mut self, id: u16, offset: u32, len: u32) -> &mut [u8] {
+        assert_eq!(self.refs[usize::from(id)], 1, "invariant: nobody else reads what is changed");
+        let first = self.within(id, offset, len).cast_mut();
+        // SAFETY: the stretch lies within the buffer, whose memory this owns and hands out for as long as `self` is
+        // borrowed. With a count of one it is the caller's alone: the kernel does not write to it, and no send reads
+        // it, which would hold a reference of its own.
+        unsafe { std::slice::from_raw_parts_mut(first, len as usize) }
+    }
+
+    fn within(&self, id: u16, offset: u32, len: u32) -> *const u8 {
+        let end = u64::from(offset) + u64::from(len);
+        assert!(end <= u64::from(self.size_bytes), "invariant: a chunk lies within its buffer");
+        self.address(id).wrapping_add(offset as usize)
     }
 
     pub(super) fn address(&self, id: u16) -> *const u8 {

@@ -82,7 +82,9 @@ impl Token {
 pub struct Chunk {
     /// The buffer's id.
     pub buffer: u16,
-    /// Bytes in it, from its start.
+    /// First byte; what the kernel fills begins at 0.
+    pub offset: u32,
+    /// Bytes.
     pub len: u32,
 }
 
@@ -157,6 +159,8 @@ pub trait Ring {
     fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) -> io::Result<()>;
     /// The bytes of a chunk.
     fn bytes(&self, chunk: Chunk) -> &[u8];
+    /// The bytes of a chunk, to be changed in place. Only for whoever holds the one reference to its buffer.
+    fn bytes_mut(&mut self, chunk: Chunk) -> &mut [u8];
     /// Adds a reference to a provided buffer.
     fn retain(&mut self, buffer: u16);
     /// Gives a reference back; the last one returns the buffer to the kernel.

@@ -145,7 +145,7 @@ impl Uring {
                     1.. => {
                         let buffer = cqueue::buffer_select(entry.flags())
                             .expect("invariant: received bytes lie in a provided buffer");
-                        Completion::Received(token, Chunk { buffer, len: result as u32 })
+                        Completion::Received(token, Chunk { buffer, offset: 0, len: result as u32 })
                     }
                     0 => Completion::ReceiveEnded(token, ReceiveEnd::Eof),
                     _ => Completion::ReceiveEnded(token, receive_end(errno)),
@@ -308,7 +308,11 @@ impl Ring for Uring {
     }
 
     fn bytes(&self, chunk: Chunk) -> &[u8] {
-        self.buffers.bytes(chunk.buffer, chunk.len)
+        self.buffers.bytes(chunk.buffer, chunk.offset, chunk.len)
+    }
+
+    fn bytes_mut(&mut self, chunk: Chunk) -> &mut [u8] {
+        self.buffers.bytes_mut(chunk.buffer, chunk.offset, chunk.len)
     }
 
     fn retain(&mut self, buffer: u16) {

@@ -31,7 +31,7 @@ impl Memory {
             len += 1;
         }
         assert!(len > 0, "a chunk has at least one byte");
-        Some(Chunk { buffer: free as u16, len })
+        Some(Chunk { buffer: free as u16, offset: 0, len })
     }
 
     /// The worker learns of a filled buffer.
@@ -56,6 +56,12 @@ impl Memory {
     pub(super) fn bytes(&self, buffer: u16, offset: u32, len: u32) -> &[u8] {
         self.held(buffer);
         &self.buffers[usize::from(buffer)][offset as usize..][..len as usize]
+    }
+
+    pub(super) fn bytes_mut(&mut self, buffer: u16, offset: u32, len: u32) -> &mut [u8] {
+        let refs = self.refs[usize::from(buffer)];
+        assert_eq!(refs, 1, "contract: buffer {buffer} is changed by one of {refs} holders");
+        &mut self.buffers[usize::from(buffer)][offset as usize..][..len as usize]
     }
 
     /// As the worker sees it.

@@ -212,7 +212,11 @@ impl Ring for SimRing {
     }
 
     fn bytes(&self, chunk: Chunk) -> &[u8] {
-        self.memory.bytes(chunk.buffer, 0, chunk.len)
+        self.memory.bytes(chunk.buffer, chunk.offset, chunk.len)
+    }
+
+    fn bytes_mut(&mut self, chunk: Chunk) -> &mut [u8] {
+        self.memory.bytes_mut(chunk.buffer, chunk.offset, chunk.len)
     }
 
     fn retain(&mut self, buffer: u16) {
