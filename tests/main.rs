@@ -10,6 +10,8 @@
 
 mod disk_full;
 mod feed;
+mod framing_agreement;
+mod fuzz;
 mod golden;
 mod holding;
 mod house;

@@ -92,6 +92,11 @@ impl Cluster {
         Ok(node)
     }
 
+    /// The jars of its HTTP layer, without starting anything.
+    pub(crate) fn http_jars(kind: &Kind) -> Result<PathBuf, String> {
+        Ok(distribution(kind)?.join("modules/transport-netty4"))
+    }
+
     /// Port of its HTTP interface on 127.0.0.1.
     pub(crate) fn port(&self) -> u16 {
         self.port

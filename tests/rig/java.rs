@@ -40,6 +40,28 @@ pub(crate) fn home(oldest: u32, newest: u32) -> Result<PathBuf, String> {
         })
 }
 
+/// Compiles and runs a program of `tests/clients` that is one file, with the jars of a directory; what it prints.
+pub(crate) fn run(program: &str, jars: &Path, arguments: &[&str]) -> Result<String, String> {
+    let home = home(11, 25)?;
+    if !home.join("bin/javac").is_file() {
+        return Err(format!("{} has no compiler: {INSTALL_JDK}", home.display()));
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(program);
+    let output = Command::new(home.join("bin/java"))
+        .env_remove("JAVA_TOOL_OPTIONS")
+        .args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"])
+        .arg(jars.join("*"))
+        .arg(file)
+        .args(arguments)
+        .output()
+        .map_err(|error| format!("java: {error}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let errors = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{program} failed: {}", process::tail(&errors)))
+}
+
 /// Puts the jars of the artifacts and all they need into one directory each, in one Maven run:
 /// `into/<key>/*.jar`.
 pub(crate) fn jars(into: &Path, sets: &[(&str, &[Artifact])]) -> Result<(), String> {
@@ -129,3 +151,4 @@ fn store(file: &Path, text: &str) -> Result<(), String> {
 }
 
 const INSTALL_JAVA: &str = "apt-get install openjdk-17-jre-headless";
+const INSTALL_JDK: &str = "apt-get install openjdk-17-jdk-headless";

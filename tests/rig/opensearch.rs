@@ -1,5 +1,6 @@
 //! A real `OpenSearch` 2.19.6, one node, without the security plugin, as the target of the tests.
 
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use super::cluster::{Cluster, Kind, Module, POLICY_CONNECT, POLICY_MUSTACHE, POLICY_PAINLESS};
@@ -16,6 +17,11 @@ impl OpenSearch {
             Ok(node) => node,
             Err(error) => panic!("{error}"),
         }
+    }
+
+    /// Where the jars of its HTTP parser lie.
+    pub(crate) fn http_jars() -> Result<PathBuf, String> {
+        Cluster::http_jars(&KIND)
     }
 }
 

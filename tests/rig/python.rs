@@ -47,4 +47,5 @@ fn step(command: &mut Command, hint: &str) -> Result<(), String> {
     Err(format!("python3: {hint}: {}", process::tail(&errors)))
 }
 
-const PACKAGES: [&str; 3] = ["opensearch-py==3.2.0", "elasticsearch==7.10.1", "urllib3<3"];
+const PACKAGES: [&str; 4] =
+    ["opensearch-py==3.2.0", "elasticsearch==7.10.1", "urllib3<3", "h11==0.16.0"];

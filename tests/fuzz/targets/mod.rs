@@ -1,0 +1,29 @@
+//! What is fuzzed: each function takes any bytes and panics when a promise is broken.
+//!
+//! Run by the programs in `fuzz_targets` under libFuzzer, and by the integration tests over the corpus. Never writes
+//! outside a temporary directory.
+
+mod bulk;
+mod framing;
+mod log;
+mod reassembly;
+mod records;
+
+pub(crate) use bulk::bulk_lines;
+pub(crate) use framing::{request_framing, response_framing};
+pub(crate) use log::log_recovery;
+pub(crate) use reassembly::reassembly;
+pub(crate) use records::record_decoding;
+
+/// Takes any bytes.
+pub(crate) type Target = fn(&[u8]);
+
+/// All of them by name, which is also the name of the corpus.
+pub(crate) const ALL: [(&str, Target); 6] = [
+    ("request_framing", request_framing),
+    ("response_framing", response_framing),
+    ("record_decoding", record_decoding),
+    ("bulk_lines", bulk_lines),
+    ("log_recovery", log_recovery),
+    ("reassembly", reassembly),
+];
