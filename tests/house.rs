@@ -16,6 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("ring", &[]),
     ("net", &[]),
+    ("ask", &["net"]),
     ("tls", &[]),
     ("http", &[]),
     ("proto", &[]),
@@ -37,6 +38,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "service",
         &[
+            "ask",
             "capture",
             "config",
             "credentials",

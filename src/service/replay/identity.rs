@@ -2,12 +2,9 @@
 
 use std::{fs, sync::Arc, thread, time::Duration};
 
-use super::{
-    ask::{Asker, Cluster},
-    crew::Crew,
-    parts,
-};
+use super::{crew::Crew, parts};
 use crate::{
+    ask::{Asker, Cluster},
     config::replay::{Input, ReplayConfig},
     credentials::Keeper,
     es::body,

@@ -3,7 +3,6 @@
 //! One thread reads records, turns the core and hands out jobs; one thread per worker speaks with the target; one
 //! writes outcomes. They wake each other by bells, and sleep when there is nothing to do.
 
-mod ask;
 mod aws;
 mod crew;
 mod desk;

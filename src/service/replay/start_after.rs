@@ -7,8 +7,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::ask::Asker;
-use crate::{config::replay::StartAfter, net::SourceUrl, observe::Failure};
+use crate::{ask::Asker, config::replay::StartAfter, net::SourceUrl, observe::Failure};
 
 /// How often conditions are looked at.
 const LOOK: Duration = Duration::from_secs(1);

@@ -1,11 +1,13 @@
 //! Short questions to clusters and other servers, outside of the data path: who are you, is the snapshot complete.
+//!
+//! Blocks until there is an answer or [`ANSWER_MAX`] is over. Never asks for anything that changes something.
 
-use std::time::Duration;
+use std::{fs, path::Path, time::Duration};
 
 use serde::Deserialize;
 use ureq::{
     Agent,
-    tls::{Certificate, RootCerts, TlsConfig},
+    tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, parse_pem},
 };
 
 use crate::net::SourceUrl;
@@ -20,33 +22,34 @@ const ANSWER_BYTES_MAX: u64 = 1 << 20;
 #[serde(default)]
 // The names are those of the answer.
 #[allow(clippy::struct_field_names)]
-pub(super) struct Cluster {
+pub struct Cluster {
     /// Its name.
-    pub(super) cluster_name: String,
+    pub cluster_name: String,
     /// What tells it from every other.
-    pub(super) cluster_uuid: String,
+    pub cluster_uuid: String,
     /// Its software.
-    pub(super) version: Version,
+    pub version: Version,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub(super) struct Version {
+/// The software of a cluster.
+pub struct Version {
     /// `opensearch`; absent for Elasticsearch.
-    pub(super) distribution: String,
+    pub distribution: String,
     /// As `7.10.2`.
-    pub(super) number: String,
+    pub number: String,
 }
 
 impl Cluster {
     /// Out of the body of an answer; `None` when it is no cluster's.
-    pub(super) fn parse(body: &[u8]) -> Option<Self> {
+    pub fn parse(body: &[u8]) -> Option<Self> {
         let cluster: Self = serde_json::from_slice(body).ok()?;
         (!cluster.cluster_uuid.is_empty() || !cluster.version.number.is_empty()).then_some(cluster)
     }
 
     /// The uuid, when it tells anything: a node that has not joined a cluster yet says `_na_`.
-    pub(super) fn uuid(&self) -> Option<&str> {
+    pub fn uuid(&self) -> Option<&str> {
         Some(self.cluster_uuid.as_str()).filter(|uuid| !uuid.is_empty() && *uuid != "_na_")
     }
 }
@@ -63,39 +66,105 @@ impl std::fmt::Display for Cluster {
     }
 }
 
-/// Asks by GET. Verifies https against the system's authorities.
-pub(super) struct Asker(Agent);
+/// Whom an https server is verified against, and what it is shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Trust<'a> {
+    /// Authorities instead of the system's.
+    pub ca: Option<&'a Path>,
+    /// Our certificate and its key.
+    pub identity: Option<(&'a Path, &'a Path)>,
+    /// Take any certificate.
+    pub insecure: bool,
+}
+
+/// Asks by GET.
+pub struct Asker(Agent);
+
+impl Default for Asker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Asker {
-    pub(super) fn new() -> Self {
-        let found = rustls_native_certs::load_native_certs().certs;
-        let certificates: Vec<_> =
-            found.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-        let roots = RootCerts::new_with_certs(&certificates);
+    /// Verifies https against the system's authorities.
+    pub fn new() -> Self {
+        Self::with(TlsConfig::builder().root_certs(system()).build())
+    }
+
+    /// Verifies https as it is told; an error names the file that cannot be used.
+    pub fn trusting(trust: Trust<'_>) -> Result<Self, String> {
+        let roots = match trust.ca {
+            Some(file) => RootCerts::new_with_certs(&certificates(file)?),
+            None => system(),
+        };
+        let identity = match trust.identity {
+            Some((certificate, key)) => {
+                let secret = PrivateKey::from_pem(&read(key)?).map_err(|error| {
+                    format!("the private key in {} cannot be read: {error}", key.display())
+                })?;
+                Some(ClientCert::new_with_certs(&certificates(certificate)?, secret))
+            }
+            None => None,
+        };
+        let tls = TlsConfig::builder()
+            .root_certs(roots)
+            .client_cert(identity)
+            .disable_verification(trust.insecure)
+            .build();
+        Ok(Self::with(tls))
+    }
+
+    fn with(tls: TlsConfig) -> Self {
         let config = Agent::config_builder()
             .timeout_global(Some(ANSWER_MAX))
             .http_status_as_error(false)
             .proxy(None)
-            .tls_config(TlsConfig::builder().root_certs(roots).build())
+            .tls_config(tls)
             .build();
         Self(config.new_agent())
     }
 
     /// Status and body.
-    pub(super) fn get(&self, url: &str) -> Result<(u16, Vec<u8>), String> {
+    pub fn get(&self, url: &str) -> Result<(u16, Vec<u8>), String> {
         let mut answer = self.0.get(url).call().map_err(|error| format!("{url}: {error}"))?;
         let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
         Ok((answer.status().as_u16(), body.map_err(|error| format!("{url}: {error}"))?))
     }
 
     /// What the cluster says of itself; an error says why nothing is known.
-    pub(super) fn cluster(&self, url: &SourceUrl) -> Result<Cluster, String> {
+    pub fn cluster(&self, url: &SourceUrl) -> Result<Cluster, String> {
         let (status, body) = self.get(&format!("{url}/"))?;
         if status != 200 {
             return Err(format!("{url} answered {status}"));
         }
         Cluster::parse(&body).ok_or_else(|| format!("{url} does not answer like a cluster"))
     }
+}
+
+fn system() -> RootCerts {
+    let found = rustls_native_certs::load_native_certs().certs;
+    let certificates: Vec<_> =
+        found.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+    RootCerts::new_with_certs(&certificates)
+}
+
+fn certificates(file: &Path) -> Result<Vec<Certificate<'static>>, String> {
+    let pem = read(file)?;
+    let found: Vec<_> = parse_pem(&pem)
+        .filter_map(|item| match item {
+            Ok(ureq::tls::PemItem::Certificate(certificate)) => Some(certificate),
+            _ => None,
+        })
+        .collect();
+    if found.is_empty() {
+        return Err(format!("{} holds no PEM certificate", file.display()));
+    }
+    Ok(found)
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, String> {
+    fs::read(file).map_err(|error| format!("cannot read {}: {error}", file.display()))
 }
 
 #[cfg(test)]
