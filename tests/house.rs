@@ -34,6 +34,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("replay", &["es", "feed", "http", "proto", "rewrite"]),
     ("inspect", &["capture", "config", "feed", "http", "log", "observe", "proto"]),
     ("demo", &[]),
+    ("tune", &["sys"]),
+    ("doctor", &["ask", "config", "net", "ring", "sink", "sys", "tls", "tune"]),
     ("credentials", &["rewrite"]),
     (
         "service",
@@ -62,8 +64,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "capture", "config", "demo", "http", "inspect", "log", "net", "observe", "service",
-            "sys",
+            "capture", "config", "demo", "doctor", "http", "inspect", "log", "net", "observe",
+            "service", "sys", "tune",
         ],
     ),
 ];

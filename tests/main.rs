@@ -9,6 +9,7 @@
 )]
 
 mod disk_full;
+mod doctor;
 mod feed;
 mod framing_agreement;
 mod fuzz;
@@ -25,3 +26,4 @@ mod shutdown;
 mod startup;
 mod topic_deleted;
 mod transparency;
+mod tune;

@@ -4,9 +4,11 @@
 
 mod capture;
 mod demo;
+mod doctor;
 mod log;
 mod logging;
 mod replay;
+mod tune;
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
@@ -24,8 +26,10 @@ struct Arguments {
 enum Command {
     Capture(Box<capture::Arguments>),
     Demo(demo::Arguments),
+    Doctor(Box<doctor::Arguments>),
     Log(log::Arguments),
     Replay(Box<replay::Arguments>),
+    Tune(tune::Arguments),
 }
 
 /// Parses the command line of this process and does what it says.
@@ -43,8 +47,10 @@ pub fn run() -> ExitCode {
     let result = match arguments.command {
         Command::Capture(arguments) => capture::run(*arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(*arguments),
         Command::Log(arguments) => log::run(arguments),
         Command::Replay(arguments) => replay::run(*arguments),
+        Command::Tune(arguments) => tune::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::Ok,

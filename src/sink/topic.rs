@@ -113,6 +113,11 @@ impl KafkaSettings {
         &self.brokers
     }
 
+    /// The producer's properties.
+    pub fn client(&self) -> &ClientConfig {
+        &self.config
+    }
+
     /// Asks the brokers for the topic.
     pub fn check_topic(&self) -> Result<TopicCheck, KafkaError> {
         Ok(self.ask(&self.producer()?))

@@ -1,4 +1,5 @@
 //! Time: monotonic for deadlines, wall clock for records.
+#![allow(unsafe_code)]
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -24,4 +25,13 @@ impl Clock {
     pub fn unix_ns(&self) -> u64 {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
     }
+}
+
+/// Whether something keeps the host's wall clock right; `None` when the kernel does not say.
+pub fn is_synchronised() -> Option<bool> {
+    // SAFETY: all fields of the struct are integers, for which zero is a value; `modes` zero asks and changes nothing.
+    let mut state: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a live struct of the size that the kernel fills.
+    let answer = unsafe { libc::adjtimex(&raw mut state) };
+    (answer >= 0).then_some(state.status & libc::STA_UNSYNC == 0)
 }

@@ -48,6 +48,27 @@ pub fn pin(cpu: usize) -> bool {
     core_affinity::set_for_current(CoreId { id: cpu })
 }
 
+/// Processors as the kernel writes sets of them: hexadecimal, 32 to a group, highest first.
+pub fn to_mask(cpus: &[usize]) -> String {
+    let groups = cpus.iter().max().map_or(1, |last| last / 32 + 1);
+    let mut words = vec![0_u32; groups];
+    for cpu in cpus {
+        words[cpu / 32] |= 1 << (cpu % 32);
+    }
+    let words: Vec<String> = words.iter().rev().map(|word| format!("{word:08x}")).collect();
+    words.join(",")
+}
+
+/// The other way round; `None` for what is no mask.
+pub fn from_mask(text: &str) -> Option<Vec<usize>> {
+    let mut cpus = Vec::new();
+    for (group, word) in text.trim().rsplit(',').enumerate() {
+        let word = u32::from_str_radix(word, 16).ok()?;
+        cpus.extend((0..32).filter(|bit| word & (1 << bit) != 0).map(|bit| group * 32 + bit));
+    }
+    Some(cpus)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,5 +79,13 @@ mod tests {
         assert!("2-".parse::<CpuList>().is_err());
         assert!("x".parse::<CpuList>().is_err_and(|e| e.contains("'x'")));
         assert!("5-2".parse::<CpuList>().is_err());
+    }
+
+    #[test]
+    fn masks_go_both_ways() {
+        assert_eq!(to_mask(&[0, 1, 35]), "00000008,00000003");
+        assert_eq!(from_mask("00000008,00000003"), Some(vec![0, 1, 35]));
+        assert_eq!(from_mask("f"), Some(vec![0, 1, 2, 3]));
+        assert_eq!((to_mask(&[]).as_str(), from_mask("x")), ("00000000", None));
     }
 }

@@ -22,3 +22,18 @@ pub fn memory_bytes() -> u64 {
         .find_map(|path| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok());
     [host, group].into_iter().flatten().min().unwrap_or(1 << 30)
 }
+
+/// Files that may be open: what is set now, and what a process may raise it to. No limit is `u64::MAX`.
+pub fn open_files() -> (u64, u64) {
+    both(Resource::Nofile)
+}
+
+/// Bytes of memory that may be locked, likewise.
+pub fn locked_memory() -> (u64, u64) {
+    both(Resource::Memlock)
+}
+
+fn both(resource: Resource) -> (u64, u64) {
+    let limit = getrlimit(resource);
+    (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX))
+}

@@ -5,5 +5,7 @@
 pub mod bell;
 pub mod clock;
 pub mod cpu;
+pub mod disk;
 pub mod limits;
 pub mod state;
+pub mod tree;

@@ -5,5 +5,7 @@
 
 mod client;
 mod files;
+mod inspection;
 
 pub use client::{ClientTls, TlsFault, Trust};
+pub use inspection::{Inspection, belongs, inspect};
