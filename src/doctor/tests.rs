@@ -40,7 +40,7 @@ fn broken_kernels_and_limits_are_named() {
     expect(&kernel(|k| k.release = "5.15.0-91-generic".into()), "kernel", Status::Fail, "6.1");
     expect(
         &kernel(|k| {
-            k.rings = Err(("off".into(), "run: sysctl -w kernel.io_uring_disabled=0".into()))
+            k.rings = Err(("off".into(), "run: sysctl -w kernel.io_uring_disabled=0".into()));
         }),
         "io_uring",
         Status::Fail,
@@ -208,11 +208,6 @@ fn broken_topics_are_named_with_the_command() {
         facts.cluster = facts.cluster.map(|brokers| with(brokers, change));
         kafka::judge(&facts)
     };
-    fn set(brokers: &mut kafka::Brokers, name: &str, value: &str) {
-        if let Some(Ok(settings)) = &mut brokers.settings {
-            settings.insert(name.into(), value.into());
-        }
-    }
     let down = kafka::judge(&kafka::Facts { cluster: Err("timed out".into()), ..a_kafka() });
     expect(&down, "kafka", Status::Fail, "nc -vz k1 9092");
     let none = kafka(|b| (b.partitions, b.settings) = (Vec::new(), None));
@@ -256,6 +251,12 @@ fn an_address_in_use_is_named_unless_tapline_has_it() {
     let loopback = vec![("127.0.0.1:9200".parse().expect("address"), None)];
     let facts = network::Facts { listen: loopback, running: Vec::new() };
     expect(&network::judge(&facts), "listen.reach", Status::Warn, "--listen 0.0.0.0:9200");
+}
+
+fn set(brokers: &mut kafka::Brokers, name: &str, value: &str) {
+    if let Some(Ok(settings)) = &mut brokers.settings {
+        settings.insert(name.into(), value.into());
+    }
 }
 
 /// One finding is not ok: this one, with this in its mend.
