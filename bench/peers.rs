@@ -167,7 +167,7 @@ impl Place<'_> {
             .arg(format!("--listen={}", self.address))
             .args(["--tls", "off", "--workers", "1"])
             .arg("--state-dir")
-            .arg(self.directory);
+            .arg(self.directory.join("state"));
         // Its port may be another tapline's; a version without that listener has no such flag.
         let help = Command::new(tapline(plan)).args(["capture", "--help"]).output();
         let help = help.map(|output| output.stdout).unwrap_or_default();

@@ -57,13 +57,13 @@ fn a_state_directory_that_cannot_be_used_is_named() {
         let open = scratch.path().join("open-to-all");
         fs::create_dir(&open).unwrap();
         fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
-        let outcome = Capture::of(port::free()).state(&open).refusal();
+        let outcome = Capture::of(port::free()).state_as_it_is(&open).refusal();
         assert_says(&outcome, CONFIG, &["open-to-all"]);
     } else {
         let closed = scratch.path().join("closed");
         fs::create_dir(&closed).unwrap();
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
-        let outcome = Capture::of(port::free()).state(&closed).refusal();
+        let outcome = Capture::of(port::free()).state_as_it_is(&closed).refusal();
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
         assert_says(&outcome, CONFIG, &["closed", "ermission"]);
     }

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use super::Lifecycle;
 use crate::{http::Limits, net::SourceUrl, sys::cpu::CpuList};
 
 /// Everything that `tapline capture` can be told.
@@ -37,6 +38,8 @@ pub struct CaptureConfig {
     pub http_limits: Limits,
     /// How long a stop may take before connections are cut.
     pub drain_timeout: Duration,
+    /// How the process begins and ends.
+    pub lifecycle: Lifecycle,
     /// Length of a segment of the capture log.
     pub segment_bytes: u64,
     /// Free space that the capture log leaves to others.

@@ -72,6 +72,8 @@ counters! {
     BudgetPauses = "memory_budget_pauses",
     /// Connections cut at the end of the drain time.
     DrainCut = "drain_cut",
+    /// Turns of the workers' loops.
+    Turns = "worker_turns",
 }
 
 /// The counters of one worker.

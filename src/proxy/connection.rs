@@ -57,6 +57,10 @@ pub(super) struct Connection {
     /// On the list of connections that wait for the memory budget.
     pub(super) over_budget: bool,
     pub(super) opened_ns: u64,
+    /// In a drain: when it was last seen to be busy; 0: not looked at yet.
+    pub(super) busy_ns: u64,
+    /// In a drain: nothing more is read of the client, since it is idle.
+    pub(super) leaving: bool,
     /// When the connect that is under way has taken too long.
     pub(super) connect_due_ns: u64,
     /// The source broke: the client is reset when what it is due is sent.
@@ -170,6 +174,8 @@ impl Connection {
             ageing: false,
             over_budget: false,
             opened_ns: 0,
+            busy_ns: 0,
+            leaving: false,
             connect_due_ns: 0,
             reset_after_flush: false,
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Settings, timers::Timers};
+use super::{Haste, Settings, timers::Timers};
 use crate::{
     capture::{BlockPool, Context, Identity, Stamp, Stream},
     observe::{Counter, Counters},
@@ -19,6 +19,15 @@ pub struct Now {
     pub unix_ns: u64,
 }
 
+/// A drain under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Drain {
+    pub(super) haste: Haste,
+    pub(super) began_ns: u64,
+    /// For how long a drain without haste waits for clients to pause.
+    pub(super) patience_ns: u64,
+}
+
 pub(super) struct Core<R: Ring> {
     pub(super) ring: R,
     pub(super) settings: Settings,
@@ -26,7 +35,8 @@ pub(super) struct Core<R: Ring> {
     pub(super) counters: Arc<Counters>,
     pub(super) timers: Timers,
     pub(super) now: Now,
-    pub(super) draining: bool,
+    /// The end that was ordered.
+    pub(super) drain: Option<Drain>,
     /// Connections with an open record, each once.
     pub(super) ageing: Vec<Token>,
     /// Sides whose receive found no buffer.

@@ -18,6 +18,7 @@
 //! - a connection's descriptors are closed only when no operation is under way on them.
 
 mod connection;
+mod control;
 mod core;
 mod ends;
 mod hold;
@@ -32,5 +33,6 @@ mod timers;
 mod worker;
 
 pub use self::core::Now;
+pub use control::{Control, Haste};
 pub use settings::Settings;
-pub use worker::{Control, Parts, Worker};
+pub use worker::{Listener, Parts, Worker};

@@ -3,9 +3,12 @@
 //! Events only change state; this is the one place that turns state into operations, so that everything queued in a
 //! turn goes out in one gathered send.
 
+use std::time::Duration;
+
 use super::{
+    Haste,
     connection::{CLIENT, Connection, Phase, Receiving, SOURCE, Upstream},
-    core::Core,
+    core::{Core, Drain},
 };
 use crate::{
     capture::UndeliveredCause,
@@ -59,8 +62,33 @@ impl Connection {
             && (self.source.shut || self.upstream == Upstream::None)
             && (self.source.eof || self.upstream == Upstream::None)
             && self.client.is_flushed();
-        if both_done || (core.draining && self.is_idle()) {
+        if both_done {
             self.close(core, false, false);
+        } else if let Some(drain) = core.drain {
+            self.settle_leave(core, drain);
+        }
+    }
+
+    /// The end of an idle connection in a drain. First its receive is ended; whatever the client had sent until then is
+    /// a request like any other, and only if nothing came the connection is closed: as little as can be is lost that
+    /// was on its way.
+    fn settle_leave<R: Ring>(&mut self, core: &mut Core<R>, drain: Drain) {
+        let now = core.now.monotonic_ns;
+        if self.busy_ns == 0 || !self.is_idle() {
+            self.busy_ns = now;
+        }
+        let pause = match drain.haste {
+            Haste::None if now < drain.began_ns + drain.patience_ns => limits::IDLE_PAUSE,
+            _ if self.has_bytes => Duration::ZERO,
+            _ => limits::FRESH_GRACE,
+        };
+        if !self.is_idle() || now < self.busy_ns + pause.as_nanos() as u64 {
+            self.leaving = false;
+        } else if self.client.eof || (self.leaving && self.client.receiving == Receiving::Off) {
+            self.close(core, false, false);
+        } else if self.client.receiving != Receiving::Stopping {
+            // One that is not armed, or waits for a buffer, is armed first: what was sent is then found.
+            self.leaving = self.client.receiving == Receiving::On;
         }
     }
 
@@ -127,6 +155,7 @@ impl Connection {
         let open = self.phase == Phase::Answered
             || (!self.reset_after_flush && (self.refused.is_some() || self.has_room(core)));
         let token = self.token;
+        let open = open && !(self.leaving && self.client.receiving == Receiving::On);
         settle_receive(core, &mut self.client, token, open);
         let token = self.source_token();
         let connected = self.upstream == Upstream::Connected;

@@ -1,18 +1,11 @@
 //! The loop: completions in, operations out, batches to the sink.
 
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
 use super::{
-    Settings,
+    Control, Settings,
     connection::{CLIENT, Connection, Receiving},
-    core::{Core, Now, Recorder},
+    core::{Core, Drain, Now, Recorder},
     ends::{hung_up, receive_ended, send_failed},
     slab::Slab,
     timers::{Deadline, Timers},
@@ -26,26 +19,13 @@ use crate::{
     sys::bell::Bell,
 };
 
-/// What other threads may tell a worker; they ring its bell afterwards.
-#[derive(Debug, Default)]
-pub struct Control {
-    draining: AtomicBool,
-}
-
-impl Control {
-    /// Stop accepting, finish what is in flight, end.
-    pub fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
-    }
-}
-
 /// One worker: a ring, a listener, their connections.
 pub struct Worker<R: Ring> {
     core: Core<R>,
     connections: Slab<Connection>,
     dirty: Vec<u32>,
     completions: Vec<Completion>,
-    listeners: Vec<Fd>,
+    listeners: Vec<Listener>,
     /// When accepting on these goes on after it had to pause.
     paused_listeners: Vec<(u64, Fd)>,
     control: Arc<Control>,
@@ -56,6 +36,19 @@ pub struct Worker<R: Ring> {
     serial: u32,
     next_age_scan_ns: u64,
     drain_deadline_ns: u64,
+    /// When a drain next looks at all connections.
+    next_drain_scan_ns: u64,
+    /// Orders to accept anew that were followed.
+    accepted_anew: u64,
+}
+
+/// A listening socket of a worker.
+#[derive(Clone, Copy, Debug)]
+pub struct Listener {
+    /// A descriptor that is the worker's own.
+    pub fd: Fd,
+    /// Other workers (or processes) accept on the same socket: they take turns.
+    pub shared: bool,
 }
 
 /// What a worker is made of.
@@ -63,7 +56,7 @@ pub struct Parts<R: Ring> {
     /// Its ring, enabled on this thread.
     pub ring: R,
     /// The listening sockets; the worker closes them when it drains.
-    pub listeners: Vec<Fd>,
+    pub listeners: Vec<Listener>,
     /// What to do.
     pub settings: Settings,
     /// Its name in records.
@@ -85,8 +78,9 @@ impl<R: Ring> Worker<R> {
             parts;
         ring.wake_on(Fd(std::os::fd::AsRawFd::as_raw_fd(bell.event())));
         for listener in &listeners {
-            ring.accept(*listener);
+            ring.accept(listener.fd, listener.shared);
         }
+        control.begin_accepting(listeners.len());
         let recorder = Recorder {
             identity,
             pool: BlockPool::default(),
@@ -104,7 +98,7 @@ impl<R: Ring> Worker<R> {
             counters,
             timers: Timers::default(),
             now,
-            draining: false,
+            drain: None,
             ageing: Vec::new(),
             starved: Vec::new(),
             over_budget: Vec::new(),
@@ -125,6 +119,8 @@ impl<R: Ring> Worker<R> {
             serial: 0,
             next_age_scan_ns: 0,
             drain_deadline_ns: u64::MAX,
+            next_drain_scan_ns: u64::MAX,
+            accepted_anew: 0,
         }
     }
 
@@ -139,6 +135,7 @@ impl<R: Ring> Worker<R> {
         let timeout = self.timeout();
         self.core.ring.wait(timeout, &mut self.completions)?;
         self.bell.unpark();
+        self.core.counters.add(Counter::Turns, 1);
         self.core.now = clock();
         self.core.recorder.stamp = Stamp::new(self.core.now.unix_ns);
         self.take_returned();
@@ -161,7 +158,7 @@ impl<R: Ring> Worker<R> {
     /// How long to wait; announces sleep to the sink.
     fn timeout(&mut self) -> Option<Duration> {
         self.bell.park();
-        let told = self.control.draining.load(Ordering::Acquire) && !self.core.draining;
+        let told = self.control.drain_wanted() > self.core.drain.map(|drain| drain.haste);
         let quiet = self.sink.as_ref().is_none_or(WorkerEnd::is_quiet);
         if told || !quiet || self.unpublished.is_some() {
             self.bell.unpark();
@@ -170,7 +167,7 @@ impl<R: Ring> Worker<R> {
             return Some(if full { Duration::from_millis(1) } else { Duration::ZERO });
         }
         let age_scan = (!self.core.ageing.is_empty()).then_some(self.next_age_scan_ns);
-        let drain = self.core.draining.then_some(self.drain_deadline_ns);
+        let drain = self.core.drain.map(|_| self.drain_deadline_ns.min(self.next_drain_scan_ns));
         let accept = self.paused_listeners.first().map(|(due, _)| *due);
         let due = [self.core.timers.next(), age_scan, accept, drain];
         let due = due.into_iter().flatten().min()?;
@@ -251,9 +248,8 @@ impl<R: Ring> Worker<R> {
     }
 
     fn accept_ended(&mut self, listener: Fd, errno: Errno) {
-        if self.core.draining {
-            self.core.ring.close(listener, false);
-            self.listeners.retain(|other| *other != listener);
+        if self.core.drain.is_some() {
+            self.close_listener(listener);
             return;
         }
         match errno.0 {
@@ -262,8 +258,19 @@ impl<R: Ring> Worker<R> {
                 let pause = limits::ACCEPT_PAUSE.as_nanos() as u64;
                 self.paused_listeners.push((self.core.now.monotonic_ns + pause, listener));
             }
-            _ => self.core.ring.accept(listener),
+            _ => self.accept(listener),
         }
+    }
+
+    fn close_listener(&mut self, listener: Fd) {
+        self.core.ring.close(listener, false);
+        self.listeners.retain(|other| other.fd != listener);
+        self.control.end_accepting();
+    }
+
+    fn accept(&mut self, listener: Fd) {
+        let shared = self.listeners.iter().any(|other| other.fd == listener && other.shared);
+        self.core.ring.accept(listener, shared);
     }
 
     /// Records that came back: their memory is what may be sent now, or is used again.
@@ -298,18 +305,29 @@ impl<R: Ring> Worker<R> {
     }
 
     fn check_control(&mut self) {
-        if self.core.draining || !self.control.draining.load(Ordering::Acquire) {
+        let anew = self.control.accept_anew_wanted();
+        if anew != self.accepted_anew && self.core.drain.is_none() {
+            // Ended accepts are armed again, and then look at the queue first.
+            self.accepted_anew = anew;
+            self.listeners.iter().for_each(|listener| self.core.ring.stop_accepting(listener.fd));
+        }
+        let wanted = self.control.drain_wanted();
+        let Some(haste) = wanted.filter(|_| wanted > self.core.drain.map(|drain| drain.haste))
+        else {
             return;
-        }
-        self.core.draining = true;
+        };
+        let now = self.core.now.monotonic_ns;
         let timeout = self.core.settings.drain_timeout.as_nanos() as u64;
-        self.drain_deadline_ns = self.core.now.monotonic_ns + timeout;
-        for (_, listener) in std::mem::take(&mut self.paused_listeners) {
-            self.core.ring.close(listener, false);
-            self.listeners.retain(|other| *other != listener);
+        let first = self.core.drain.is_none();
+        self.drain_deadline_ns = self.drain_deadline_ns.min(now + timeout);
+        self.next_drain_scan_ns = now;
+        self.core.drain = Some(Drain { haste, began_ns: now, patience_ns: timeout / 2 });
+        if first {
+            for (_, listener) in std::mem::take(&mut self.paused_listeners) {
+                self.close_listener(listener);
+            }
+            self.listeners.iter().for_each(|listener| self.core.ring.stop_accepting(listener.fd));
         }
-        self.listeners.iter().for_each(|listener| self.core.ring.stop_accepting(*listener));
-        self.touch_all();
     }
 
     fn touch_all(&mut self) {
@@ -324,7 +342,7 @@ impl<R: Ring> Worker<R> {
         let now = self.core.now.monotonic_ns;
         while self.paused_listeners.first().is_some_and(|(due, _)| *due <= now) {
             let (_, listener) = self.paused_listeners.remove(0);
-            self.core.ring.accept(listener);
+            self.accept(listener);
         }
         while let Some((kind, token)) = self.core.timers.pop(now) {
             let Some((connection, core)) = self.find(token) else { continue };
@@ -349,7 +367,11 @@ impl<R: Ring> Worker<R> {
                 Deadline::Linger => connection.close(core, false, false),
             }
         }
-        if self.core.draining && now >= self.drain_deadline_ns {
+        if self.core.drain.is_some() && now >= self.next_drain_scan_ns {
+            self.next_drain_scan_ns = now + limits::DRAIN_SCAN.as_nanos() as u64;
+            self.touch_all();
+        }
+        if self.core.drain.is_some() && now >= self.drain_deadline_ns {
             self.drain_deadline_ns = now + limits::FLUSH_TIMEOUT.as_nanos() as u64;
             self.cut_all();
         }
@@ -447,7 +469,7 @@ impl<R: Ring> Worker<R> {
     }
 
     fn is_done(&self) -> bool {
-        self.core.draining
+        self.core.drain.is_some()
             && self.listeners.is_empty()
             && self.connections.len() == 0
             && self.unpublished.is_none()

@@ -1,16 +1,15 @@
 //! What is looked at before anything starts. Every finding says what to do.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, os::fd::OwnedFd};
 
 use clap::ValueEnum;
-use socket2::Socket;
 
 use crate::{
     config::{CaptureConfig, TlsMode},
-    net::Bind,
+    net::Doors,
     observe::{ExitCode, Failure},
     ring::{Options, probe},
-    sys::limits,
+    sys::{limits, passed},
 };
 
 /// Descriptors that are not connections: rings, logs, Kafka, stdio, and a reserve.
@@ -78,29 +77,31 @@ pub(super) fn descriptors_for_replay() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Sockets per address, one for each worker; bound, not listening.
-pub(super) fn bind(
+/// The sockets of the process that is taken over from, else those that the service manager passed, else sockets of our
+/// own: bound, not listening.
+pub(super) fn doors(
     config: &CaptureConfig,
     workers: usize,
-) -> Result<Vec<(Bind, Vec<Socket>)>, Failure> {
-    let bind = |address: &SocketAddr| {
-        let bind = Bind(*address);
-        bind.bind(workers).map(|sockets| (bind, sockets)).map_err(Failure::configuration)
-    };
-    config.listen.iter().map(bind).collect()
-}
-
-/// Opens the doors; returns the sockets of each worker.
-pub(super) fn listen(
-    bound: Vec<(Bind, Vec<Socket>)>,
-    workers: usize,
-) -> Result<Vec<Vec<Socket>>, Failure> {
-    let mut per_worker: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
-    for (bind, sockets) in bound {
-        bind.listen(&sockets).map_err(Failure::configuration)?;
-        per_worker.iter_mut().zip(sockets).for_each(|(worker, socket)| worker.push(socket));
+    taken_over: Option<Vec<OwnedFd>>,
+) -> Result<Doors, Failure> {
+    if let Some(sockets) = taken_over {
+        return Doors::adopt(sockets, 0).map_err(Failure::configuration);
     }
-    Ok(per_worker)
+    let passed = passed::descriptors();
+    if passed.is_empty() {
+        return Doors::bind(&config.listen, workers).map_err(Failure::configuration);
+    }
+    let doors = Doors::adopt(passed, passed::FIRST).map_err(Failure::configuration)?;
+    let text = |addresses: &[SocketAddr]| {
+        addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    };
+    tracing::info!(
+        event = "listen.passed",
+        listen = text(&doors.addresses()),
+        flag = text(&config.listen),
+        "listening on the sockets that the service manager passed; --listen is not looked at"
+    );
+    Ok(doors)
 }
 
 pub(super) fn source(config: &CaptureConfig) -> Result<Vec<SocketAddr>, Failure> {

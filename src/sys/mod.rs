@@ -1,4 +1,4 @@
-//! The host: processors, memory, limits, clocks, the state directory.
+//! The host: processors, memory, limits, clocks, the state directory, the service manager.
 //!
 //! Asks the host and tells what it said; decides nothing and knows no other room.
 
@@ -6,4 +6,6 @@ pub mod bell;
 pub mod clock;
 pub mod cpu;
 pub mod limits;
+pub mod notify;
+pub mod passed;
 pub mod state;

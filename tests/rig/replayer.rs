@@ -13,6 +13,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::ground;
 use super::kafka::Kafka;
 use super::process::Process;
 use super::tapline::program;
@@ -69,6 +70,7 @@ impl Replay {
 
     /// The same by URL.
     pub(crate) fn to_url(target: &str, state: &Path) -> Self {
+        ground::close(state);
         let arguments = ["replay", "--speedup", "max", "--admin", "off"].map(OsString::from);
         Self { arguments: arguments.to_vec(), state: state.to_path_buf(), stdin: None }
             .flag("--target", target)

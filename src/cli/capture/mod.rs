@@ -1,5 +1,7 @@
 //! `tapline capture`: its flags.
 
+mod lifecycle;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
@@ -142,6 +144,9 @@ pub(super) struct Arguments {
     )]
     drain_timeout: Duration,
 
+    #[command(flatten)]
+    lifecycle: lifecycle::LifecycleFlags,
+
     /// Length of one segment file of the capture log
     #[arg(
         long,
@@ -216,6 +221,7 @@ fn config(arguments: Arguments) -> Result<CaptureConfig, Failure> {
             ..Limits::default()
         },
         drain_timeout: a.drain_timeout,
+        lifecycle: a.lifecycle.config(),
         segment_bytes: a.segment_bytes,
         log_reserve: a.log_reserve,
     })

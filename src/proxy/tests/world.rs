@@ -11,7 +11,7 @@ use super::{
 use crate::{
     capture::Identity,
     observe::Counters,
-    proxy::{Control, Now, Parts, Settings, Worker},
+    proxy::{Control, Haste, Listener, Now, Parts, Settings, Worker},
     ring::sim::{Faults, Ledger, Net, Random, SimRing},
     sink::link,
     sys::bell::Bell,
@@ -34,6 +34,9 @@ pub(super) struct Setup {
     clients: usize,
     /// Empty batches that stand in the sink's queue.
     pub(super) blocked_batches: usize,
+    /// Accepting ends with each connection.
+    shared: bool,
+    pub(super) haste: Haste,
 }
 
 /// A run and what it left behind.
@@ -122,6 +125,8 @@ impl Setup {
             connect_ns_max: 1 << random.between(10, 28),
             clients: random.between(1, 12) as usize,
             blocked_batches: 0,
+            shared: random.chance(300),
+            haste: if random.chance(300) { Haste::None } else { Haste::Soon },
         }
     }
 
@@ -148,6 +153,8 @@ impl Setup {
             connect_ns_max: 1_000_000,
             clients: 1,
             blocked_batches: 0,
+            shared: false,
+            haste: Haste::Soon,
         }
     }
 
@@ -196,7 +203,7 @@ impl World {
         let mut net = Net::new(seed, setup.faults);
         net.socket_bytes_max = setup.socket_bytes_max;
         net.connect_ns_max = setup.connect_ns_max;
-        let listeners = vec![net.listen()];
+        let listeners = vec![Listener { fd: net.listen(), shared: setup.shared }];
         let net = Rc::new(RefCell::new(net));
         let bells = [(); 2].map(|()| Arc::new(Bell::new().expect("an event descriptor")));
         let (worker_end, sink_end) = link(Arc::clone(&bells[0]), Arc::clone(&bells[1]));
@@ -284,7 +291,7 @@ impl World {
         if !self.told && (due || (self.setup.calm && all_done)) {
             self.told = true;
             self.setup.drain_ns = net.now_ns();
-            self.control.drain();
+            self.control.drain(self.setup.haste);
         }
         let clients = self.clients.iter().filter(|c| !c.is_done()).map(|c| c.next_ns);
         let origins = self.origins.iter().filter(|o| !o.done).map(|o| o.next_ns);

@@ -5,21 +5,27 @@
 //! found out first; each ring is made on its own worker's thread, which is its only issuer.
 
 mod crew;
+mod heart;
+mod predecessor;
 mod reload;
+mod successor;
 mod supervisor;
 
-use std::{os::fd::IntoRawFd, sync::Arc};
+use std::sync::Arc;
 
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use uuid::Uuid;
 
 use self::{
     crew::Seat,
+    heart::Heart,
+    predecessor::Program,
     reload::{Hook, Reload},
-    supervisor::Supervisor,
+    successor::Succession,
+    supervisor::{Stage, Supervisor},
 };
 use super::{
-    checks, signals,
+    Event, checks, signals,
     sinks::{self, Origin},
 };
 use crate::{
@@ -27,15 +33,41 @@ use crate::{
     config::CaptureConfig,
     observe::{Counters, ExitCode, Failure},
     proxy::{Control, Settings},
-    ring::Fd,
     sink::{SinkCounters, WorkerEnd, link},
-    sys::{bell::Bell, cpu, limits, state},
+    sys::{bell::Bell, cpu, limits, notify::Notifier, state},
 };
 
 pub use reload::Reread;
 
-/// Runs until stopped by a signal. `reread` gives the configuration anew at SIGHUP.
+/// Runs until stopped by a signal, or until another process has taken over. `reread` gives the configuration anew at
+/// SIGHUP.
 pub fn run(config: &CaptureConfig, reread: Reread<CaptureConfig>) -> Result<(), Failure> {
+    let mut succession = None;
+    match start(config, reread, &mut succession) {
+        Ok((supervisor, inbox)) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(|error| Failure::new(ExitCode::Failed, error))?;
+            runtime.block_on(supervisor.run(inbox, succession))
+        }
+        Err(failure) => {
+            if let Some(succession) = succession {
+                succession.give_up(&failure);
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// Everything up to the moment at which the workers run. With `--take-over`, `succession` is left with the process that
+/// is to be told how it went.
+fn start(
+    config: &CaptureConfig,
+    reread: Reread<CaptureConfig>,
+    succession: &mut Option<Succession>,
+) -> Result<(Supervisor, UnboundedReceiver<Event>), Failure> {
+    let notifier = Notifier::from_env().map_err(|error| {
+        Failure::configuration(format!("NOTIFY_SOCKET does not name a socket: {error}"))
+    })?;
     checks::supported(config)?;
     checks::rings()?;
     checks::descriptors()?;
@@ -47,7 +79,13 @@ pub fn run(config: &CaptureConfig, reread: Reread<CaptureConfig>) -> Result<(), 
     let addresses = checks::source(config)?;
     let cpus = config.cpus.clone().unwrap_or_else(cpu::usable).0;
     let workers = config.workers.unwrap_or_else(|| cpus.len().saturating_sub(1).max(1));
-    let bound = checks::bind(config, workers)?;
+    let place = successor::meeting_place(config);
+    let mut taken_over = None;
+    if config.lifecycle.take_over {
+        let (peer, sockets) = Succession::ask(&place)?;
+        (*succession, taken_over) = (Some(peer), Some(sockets));
+    }
+    let doors = checks::doors(config, workers, taken_over)?;
 
     let (events, inbox) = unbounded_channel();
     let failed = |error: std::io::Error| Failure::new(ExitCode::Failed, error);
@@ -80,8 +118,9 @@ pub fn run(config: &CaptureConfig, reread: Reread<CaptureConfig>) -> Result<(), 
 
     let control = Arc::new(Control::default());
     let counters: Vec<Arc<Counters>> = (0..workers).map(|_| Arc::default()).collect();
-    let listeners = checks::listen(bound, workers)?;
-    for (number, (sockets, end)) in listeners.into_iter().zip(ends).enumerate() {
+    doors.open().map_err(Failure::configuration)?;
+    let shares = doors.share_out(workers).map_err(failed)?;
+    for (number, (shares, end)) in shares.into_iter().zip(ends).enumerate() {
         let seat = Seat {
             settings: settings.clone(),
             identity: Identity {
@@ -93,18 +132,31 @@ pub fn run(config: &CaptureConfig, reread: Reread<CaptureConfig>) -> Result<(), 
             control: Arc::clone(&control),
             bell: Arc::clone(&bells[number]),
             sink: end,
-            listeners: sockets.into_iter().map(|socket| Fd(socket.into_raw_fd())).collect(),
+            listeners: shares.into_iter().map(crew::listener).collect(),
             cpu: cpus.get(number % cpus.len().max(1)).copied(),
         };
         crew::start_worker(number, seat, events.clone()).map_err(failed)?;
     }
-    signals::forward(events).map_err(failed)?;
-    let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
-    tracing::info!(
-        event = "capture.ready", listen = listen.join(","), source = %config.source, workers,
-        node = origin.node, incarnation = format!("{:016x}", origin.incarnation),
-        capture = !config.no_capture, capture_memory_bytes = memory, "ready"
-    );
+    signals::forward(events.clone()).map_err(failed)?;
+    let listen: Vec<String> = doors.addresses().iter().map(ToString::to_string).collect();
+    let source = config.source.to_string();
+    let capture = !config.no_capture;
+    let ready = Box::new(move || {
+        tracing::info!(
+            event = "capture.ready",
+            listen = listen.join(","),
+            source,
+            workers,
+            node = origin.node,
+            incarnation = format!("{:016x}", origin.incarnation),
+            capture,
+            capture_memory_bytes = memory,
+            "ready"
+        );
+    });
+    // Until the other process lets go, it is the one that the service manager listens to.
+    let mute = succession.is_some();
+    let heart = Heart::new(notifier, mute, &bells, &counters, Arc::clone(&sink_counters));
     // What can change at SIGHUP, in the order in which it does.
     let hooks: Vec<Hook<CaptureConfig>> = Vec::new();
     let supervisor = Supervisor {
@@ -113,9 +165,18 @@ pub fn run(config: &CaptureConfig, reread: Reread<CaptureConfig>) -> Result<(), 
         counters,
         sink_counters,
         reload: Reload::new(reread, hooks),
+        doors: Some(Arc::new(doors)),
+        program: Program::of_this_process().map_err(failed)?,
+        place,
+        events,
+        drain_delay: config.lifecycle.drain_delay,
+        stage: Stage::Serving,
+        failure: None,
+        heart,
+        ready: Some(ready),
+        workers_to_come: workers,
         workers_left: workers,
         sinks_left,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(failed)?.block_on(supervisor.run(inbox))
+    Ok((supervisor, inbox))
 }
