@@ -409,7 +409,7 @@ impl Conductor {
                         Order::Connection => Footprint::Free,
                     };
                     let needs = needs(&touched, &request);
-                    self.schedule.admit(request.id, request.connection, touched);
+                    self.schedule.admit(request.id, request.connection, request.seen(), touched);
                     let place = self
                         .last_place
                         .clone()
@@ -426,7 +426,8 @@ impl Conductor {
                     {
                         self.is_source = true;
                     }
-                    self.schedule.answered(id, || facts(request, answer));
+                    let until_ns = Some(answer.last_ns);
+                    self.schedule.answered(id, until_ns, || facts(request, answer));
                     self.table.recount(id);
                 }
                 Event::Unanswered { id, why } => {
@@ -434,13 +435,13 @@ impl Conductor {
                     if let Some(exchange) = self.table.get_mut(id) {
                         exchange.unanswered = Some(why);
                     }
-                    self.schedule.answered(id, Facts::none);
+                    self.schedule.answered(id, None, Facts::none);
                 }
                 Event::Undelivered { id } => {
                     if let Some(exchange) = self.table.get_mut(id) {
                         exchange.undelivered = true;
                     }
-                    self.schedule.answered(id, Facts::none);
+                    self.schedule.answered(id, None, Facts::none);
                 }
                 // Comes of a dropped lane alone, and is dealt with there.
                 Event::Forgotten { .. } | Event::ConnectionEnded { .. } => {}

@@ -13,7 +13,7 @@ fn request(line: &str, fields: &str, body: &str) -> Request {
     let bytes = text.into_bytes();
     let piece = RequestFraming::new().next(&Limits::default(), &bytes).unwrap();
     let RequestPart::Head(head) = piece.what else { panic!("a whole head") };
-    let name = Rc::new(ConnectionName { node: "n".into(), id: "c".into() });
+    let name = Rc::new(ConnectionName { node: "n".into(), clock: 0, id: "c".into() });
     Request {
         id: ExchangeId(0),
         connection: ConnectionId(0),
