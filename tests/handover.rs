@@ -190,9 +190,15 @@ impl Line {
         let started = wait::until(PATIENCE, || self.count("handover.taken") > taken);
         assert!(started, "{}", self.output());
         let output = self.output();
-        let starting = output.lines().rfind(|line| line.contains("handover.starting")).unwrap();
-        let line: serde_json::Value = serde_json::from_str(starting).unwrap();
-        self.heirs.push(line["process"].as_u64().unwrap() as u32);
+        let done = output.lines().rfind(|line| line.contains("handover.done")).unwrap();
+        let line: serde_json::Value = serde_json::from_str(done).unwrap();
+        let heir = line["process"].as_u64().unwrap() as u32;
+        // Its parent is whoever looks after orphans: a manager would not wait for the end of another's child.
+        let stat = fs::read_to_string(format!("/proc/{heir}/stat")).unwrap();
+        let parent = stat.rsplit(") ").next().unwrap().split(' ').nth(1).unwrap();
+        let before = self.heirs.last().copied().unwrap_or_else(|| self.running[0].pid());
+        assert_ne!(parent, before.to_string(), "{stat}");
+        self.heirs.push(heir);
     }
 
     fn succeed_by(&mut self, capture: Capture) {

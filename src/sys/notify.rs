@@ -9,15 +9,16 @@ use std::{
         linux::net::SocketAddrExt,
         unix::net::{SocketAddr, UnixDatagram},
     },
+    sync::Arc,
     time::Duration,
 };
 
 use rustix::time::{ClockId, clock_gettime};
 
 /// The way to the service manager.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Notifier {
-    to: Option<(UnixDatagram, SocketAddr)>,
+    to: Option<Arc<(UnixDatagram, SocketAddr)>>,
     watchdog: Option<Duration>,
 }
 
@@ -39,7 +40,7 @@ impl Notifier {
         let ours = text("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());
         let period = text("WATCHDOG_USEC").and_then(|text| text.parse().ok());
         let watchdog = period.filter(|usec| ours && *usec > 0).map(Duration::from_micros);
-        Ok(Self { to: Some((socket, address)), watchdog })
+        Ok(Self { to: Some(Arc::new((socket, address))), watchdog })
     }
 
     /// Whether anybody listens.
@@ -91,8 +92,8 @@ impl Notifier {
 
     /// Lost messages are the manager's to notice: its timeouts run.
     fn send(&self, message: &str) {
-        if let Some((socket, address)) = &self.to {
-            let _ = socket.send_to_addr(message.as_bytes(), address);
+        if let Some(to) = &self.to {
+            let _ = to.0.send_to_addr(message.as_bytes(), &to.1);
         }
     }
 }
@@ -122,7 +123,8 @@ mod tests {
         let path = dir.path().join("notify");
         let manager = UnixDatagram::bind(&path).expect("bound");
         let socket = UnixDatagram::unbound().expect("a socket");
-        let to = Some((socket, SocketAddr::from_pathname(&path).expect("an address")));
+        let address = SocketAddr::from_pathname(&path).expect("an address");
+        let to = Some(Arc::new((socket, address)));
         let notifier = Notifier { to, watchdog: None };
         let heard = || {
             let mut bytes = [0; 200];

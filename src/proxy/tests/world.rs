@@ -283,6 +283,9 @@ impl World {
             sink.act(net);
             self.outstanding_bytes_max = self.outstanding_bytes_max.max(sink.outstanding_bytes);
         }
+        if net.random.chance(3) {
+            self.control.accept_anew();
+        }
         let waits = |client: &Client| {
             client.plan.end == End::Stay && client.answers == client.requests.len()
         };

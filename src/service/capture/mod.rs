@@ -7,7 +7,9 @@
 mod crew;
 mod heart;
 mod predecessor;
+mod program;
 mod reload;
+mod starting;
 mod successor;
 mod supervisor;
 
@@ -19,8 +21,9 @@ use uuid::Uuid;
 use self::{
     crew::Seat,
     heart::Heart,
-    predecessor::Program,
+    program::Program,
     reload::{Hook, Reload},
+    starting::Starting,
     successor::Succession,
     supervisor::{Stage, Supervisor},
 };
@@ -42,6 +45,10 @@ pub use reload::Reread;
 /// Runs until stopped by a signal, or until another process has taken over. `reread` gives the configuration anew at
 /// SIGHUP.
 pub fn run(config: &CaptureConfig, reread: Reread<CaptureConfig>) -> Result<(), Failure> {
+    let detached = program::detach().map_err(|error| Failure::new(ExitCode::Failed, error))?;
+    if detached {
+        return Ok(());
+    }
     let mut succession = None;
     match start(config, reread, &mut succession) {
         Ok((supervisor, inbox)) => {
@@ -86,6 +93,13 @@ fn start(
         (*succession, taken_over) = (Some(peer), Some(sockets));
     }
     let doors = checks::doors(config, workers, taken_over)?;
+    // One that is to take over is not heard yet.
+    let starting = match succession {
+        None => {
+            Starting::begin(&notifier).map_err(|error| Failure::new(ExitCode::Failed, error))?
+        }
+        Some(_) => None,
+    };
 
     let (events, inbox) = unbounded_channel();
     let failed = |error: std::io::Error| Failure::new(ExitCode::Failed, error);
@@ -116,6 +130,7 @@ fn start(
     let memory = config.capture_memory.unwrap_or_else(|| limits::memory_bytes() / 4);
     settings.unacknowledged_bytes_max = memory / workers as u64;
 
+    drop(starting);
     let control = Arc::new(Control::default());
     let counters: Vec<Arc<Counters>> = (0..workers).map(|_| Arc::default()).collect();
     doors.open().map_err(Failure::configuration)?;

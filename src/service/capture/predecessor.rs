@@ -3,9 +3,7 @@
 
 use std::{
     fs, io,
-    os::unix::process::ExitStatusExt,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
+    path::Path,
     sync::{Arc, Weak},
     thread,
     time::{Duration, Instant},
@@ -149,66 +147,72 @@ fn finish(peer: &Peer, estate: &Estate, process: u32) -> Result<(), String> {
     Ok(())
 }
 
-/// The program that this process was started as, and how.
-pub(super) struct Program {
-    path: PathBuf,
-    arguments: Vec<std::ffi::OsString>,
-}
-
-impl Program {
-    /// Taken at the start: when the file is replaced, the kernel knows this process's file as a deleted one.
-    pub(super) fn of_this_process() -> io::Result<Self> {
-        let mut arguments = std::env::args_os();
-        let called = arguments.next().map(PathBuf::from).unwrap_or_default();
-        // A name without a slash was looked up in PATH.
-        let path = if called.components().count() > 1 {
-            std::path::absolute(called)?
-        } else {
-            std::env::current_exe()?
-        };
-        Ok(Self { path, arguments: arguments.collect() })
-    }
-
-    /// Starts it again, to take over from this process. Its end before that is logged.
-    pub(super) fn start_again(&self, control: &Arc<Control>) -> io::Result<u32> {
-        let mut command = Command::new(&self.path);
-        command.args(&self.arguments).stdin(Stdio::null());
-        if !self.arguments.iter().any(|argument| argument == TAKE_OVER) {
-            command.arg(TAKE_OVER);
-        }
-        // They name this process or its descriptors.
-        for name in ["WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] {
-            command.env_remove(name);
-        }
-        let mut child = command.spawn()?;
-        let process = child.id();
-        let control = Arc::clone(control);
-        let reap = move || {
-            let Ok(status) = child.wait() else { return };
-            if !control.is_draining() {
-                tracing::error!(
-                    event = "handover.failed",
-                    process,
-                    code = status.code(),
-                    signal = status.signal(),
-                    "the new process ended before it had taken over; this process goes on as before"
-                );
-            }
-        };
-        thread::Builder::new().name("successor".into()).spawn(reap)?;
-        Ok(process)
-    }
-
-    /// Where it lies.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
 /// How long the other process may take to say what it wants.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the workers may take to stop accepting; it is a turn of each.
 const ACCEPT_END_TIMEOUT: Duration = Duration::from_secs(10);
 const STEP: Duration = Duration::from_millis(2);
 const PAUSE: Duration = Duration::from_millis(100);
-const TAKE_OVER: &str = "--take-over";
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+    use super::*;
+
+    struct Old {
+        _dir: tempfile::TempDir,
+        path: PathBuf,
+        doors: Arc<Doors>,
+        inbox: UnboundedReceiver<Event>,
+    }
+
+    fn old() -> Old {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let path = dir.path().join("desk.sock");
+        let any = "127.0.0.1:0".parse().expect("address");
+        let doors = Arc::new(Doors::bind(&[any], 2).expect("free"));
+        doors.open().expect("free");
+        let (events, inbox) = unbounded_channel();
+        let (control, managed) = (Arc::default(), false);
+        let estate = Estate { doors: Arc::downgrade(&doors), control, managed, events };
+        wait(&path, estate).expect("a desk");
+        Old { _dir: dir, path, doors, inbox }
+    }
+
+    fn ask(path: &Path, protocol: u32) -> (Peer, Option<Message>) {
+        let peer = Peer::connect(path).expect("somebody waits");
+        peer.set_patience(Duration::from_secs(30)).expect("a socket");
+        peer.send(&Message::Ask { protocol, version: "9.9.9".into() }).expect("sent");
+        let answer = peer.receive().expect("an answer").map(|(message, _)| message);
+        (peer, answer)
+    }
+
+    #[test]
+    fn a_program_that_speaks_differently_is_refused_and_the_next_one_is_served() {
+        let mut old = old();
+        let (_, answer) = ask(&old.path, 99);
+        let Some(Message::Refused { why }) = answer else { panic!("{answer:?}") };
+        assert!(why.contains("protocol 99") && why.contains("9.9.9"), "{why}");
+        // It gets the sockets and goes away: this process keeps them too.
+        let (peer, answer) = ask(&old.path, PROTOCOL);
+        assert_eq!(answer, Some(Message::Sockets { more: false }));
+        drop(peer);
+        let (peer, answer) = ask(&old.path, PROTOCOL);
+        assert_eq!(answer, Some(Message::Sockets { more: false }));
+        peer.send(&Message::Ready).expect("sent");
+        let event = old.inbox.blocking_recv();
+        assert!(matches!(event, Some(Event::HandedOver(id)) if id == std::process::id()));
+        assert_eq!(Arc::strong_count(&old.doors), 1, "nothing else keeps the sockets open");
+    }
+
+    #[test]
+    fn a_process_that_stops_hands_nothing_over() {
+        let old = old();
+        drop(old.doors);
+        let (_, answer) = ask(&old.path, PROTOCOL);
+        assert_eq!(answer, Some(Message::Refused { why: "this process is stopping".into() }));
+    }
+}

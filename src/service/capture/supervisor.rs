@@ -14,7 +14,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use super::{
     super::Event,
     heart::Heart,
-    predecessor::{self, Estate, Program},
+    predecessor::{self, Estate},
+    program::Program,
     reload::Reload,
     successor::Succession,
 };
@@ -170,9 +171,8 @@ impl Supervisor {
         }
         let program = self.program.path().display().to_string();
         match self.program.start_again(&self.control) {
-            Ok(process) => tracing::info!(
+            Ok(()) => tracing::info!(
                 event = "handover.starting",
-                process,
                 program,
                 "a new process was started to take over"
             ),
