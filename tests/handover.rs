@@ -100,6 +100,34 @@ fn what_is_in_flight_is_finished_by_the_process_that_accepted_it() {
     new.stop();
 }
 
+/// A pooled connection that is in use all the time is served on, and closed between two requests.
+#[test]
+fn a_busy_connection_gets_its_end_between_two_requests() {
+    let origin = Origin::answering(|request| ok(request.target().as_bytes()));
+    let state = tempfile::tempdir().unwrap();
+    let capture = |port| {
+        let capture = Capture::on(port, origin.port()).state(state.path());
+        capture.flag("--drain-timeout", "10s")
+    };
+    let mut old = capture(crate::rig::port::free()).start();
+    let mut busy = Client::connect(old.port());
+    assert_eq!(busy.ask(&bare("GET", "/0")).text(), "/0");
+    let mut new = take_over(capture(old.port()));
+    let mut served = 0;
+    // As clients with a pool do: whoever finds an end does not send.
+    while busy.is_silent(Duration::from_millis(20)) {
+        let target = format!("/{served}");
+        assert_eq!(busy.ask(&bare("GET", &target)).text(), target);
+        served += 1;
+        assert!(served < 100_000, "it is never closed");
+    }
+    assert_eq!(busy.until_end().expect("a FIN, not a reset"), b"");
+    assert!(served > 10, "closed after {served} requests: there was no hurry");
+    assert_eq!(old.wait(), Some(0), "{}", old.output());
+    assert!(!old.output().contains("\\\"drain_cut\\\":1"), "{}", old.output());
+    new.stop();
+}
+
 #[test]
 fn a_successor_that_does_not_start_changes_nothing() {
     let origin = Origin::answering(|_| ok(b"here"));

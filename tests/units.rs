@@ -10,7 +10,7 @@ use crate::rig::client::{Client, bare, request};
 use crate::rig::load::{self, Load};
 use crate::rig::origin::{Origin, ok};
 use crate::rig::seccomp::{self, Filter};
-use crate::rig::tapline::{Capture, Outcome};
+use crate::rig::tapline::{Capture, Outcome, program_under};
 use crate::rig::{ground, services};
 
 const CONFIG: i32 = 78;
@@ -84,6 +84,34 @@ fn capture_works_under_the_filter_of_its_unit() {
     assert!(!output.contains("worker.unpinned"), "pinning is allowed: {output}");
     assert!(!output.contains("limits.open_files"), "raising the limit is allowed: {output}");
     tapline.stop();
+}
+
+/// What capture recorded is replayed under the filter of its unit.
+#[test]
+fn replay_works_under_the_filter_of_its_unit() {
+    if !wanted("replay_works_under_the_filter_of_its_unit", "systemd-analyze", "systemd") {
+        return;
+    }
+    let origin = Origin::answering(|_| ok(b"{}"));
+    let tapline = &mut Capture::of(origin.port()).start();
+    let put = request("PUT", "/i/_doc/1", b"{}");
+    assert_eq!(Client::connect(tapline.port()).ask(&put).status(), 200);
+    tapline.stop();
+    let target = Origin::answering(|_| ok(b"{}"));
+    let state = tempfile::tempdir().unwrap();
+    ground::close(state.path());
+    let unit = seccomp::unit("tapline-replay@.service");
+    let filter = Filter::allowing(&seccomp::of_unit(&unit));
+    let mut command = program_under(&filter.launcher());
+    command.args(["replay", "--until-end", "--speedup", "max", "--admin", "off", "--target"]);
+    command.arg(format!("http://127.0.0.1:{}", target.port())).arg("--log").arg(tapline.log());
+    let output = command.arg("--state-dir").arg(state.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        target.conversation(0).received.holds(b"PUT /i/_doc/1", std::time::Duration::from_secs(5)),
+        "{said}"
+    );
 }
 
 /// The same, the other way round: what the kernel was asked for is in the filter.

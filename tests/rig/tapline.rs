@@ -135,7 +135,7 @@ impl Capture {
         if !matches!(self.state, State::AsItIs(_)) {
             ground::close(self.state.path());
         }
-        let mut command = program_under(&self.launcher, &self.program);
+        let mut command = file_under(&self.launcher, &self.program);
         command.args(&self.arguments).arg("--state-dir").arg(self.state.path());
         command.envs(self.environment.iter().cloned());
         let mut process = Process::spawn(&mut command, &stderr, scratch.path());
@@ -244,11 +244,16 @@ pub(crate) fn run(arguments: &[&str]) -> Outcome {
 
 /// The program, without the settings that a developer may have in the environment.
 pub(crate) fn program() -> Command {
-    program_under(&[], env!("CARGO_BIN_EXE_tapline").as_ref())
+    program_under::<OsString>(&[])
 }
 
-/// The program, started by another one.
-fn program_under(launcher: &[OsString], tapline: &OsStr) -> Command {
+/// As [`program`], started by another one.
+pub(crate) fn program_under<S: AsRef<OsStr>>(launcher: &[S]) -> Command {
+    let launcher: Vec<OsString> = launcher.iter().map(OsString::from).collect();
+    file_under(&launcher, env!("CARGO_BIN_EXE_tapline").as_ref())
+}
+
+fn file_under(launcher: &[OsString], tapline: &OsStr) -> Command {
     let mut command = match launcher {
         [] => Command::new(tapline),
         [first, rest @ ..] => {

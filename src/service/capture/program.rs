@@ -1,8 +1,8 @@
 //! The program of this process, and starting it again to take over from it.
 //!
-//! The new process must not be a child of this one: a service manager that is told of a main process that is not its own
-//! child does not wait for that one at a stop, but kills it at once (systemd 252 does so). So the child starts itself
-//! once more and ends, and the new process becomes the manager's, or process 1's.
+//! The new process must not be a child of this one: a service manager that is told of a main process that is not its
+//! own child does not wait for that one at a stop, but kills it at once (systemd 252 does so). So the child starts
+//! itself once more and ends, and the new process becomes the manager's, or process 1's.
 
 use std::{
     env,

@@ -1,5 +1,5 @@
-//! A start that takes its time, for example because a log is recovered, asks the service manager for more of it: as long
-//! as the process reads or writes, which a start that hangs does not.
+//! A start that takes its time, for example because a log is recovered, asks the service manager for more of it: as
+//! long as the process reads or writes, which a start that hangs does not.
 
 use std::{
     fs, io,
