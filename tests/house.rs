@@ -24,7 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("observe", &["http"]),
     ("config", &["http", "net", "sys"]),
     ("sink", &["capture", "log", "sys"]),
-    ("proxy", &["capture", "config", "http", "observe", "ring", "sink", "sys"]),
+    ("proxy", &["capture", "config", "http", "observe", "ring", "sink", "sys", "tls"]),
     ("es", &["http"]),
     ("rewrite", &["es", "http"]),
     ("target", &["http", "ring", "sys", "tls"]),

@@ -25,6 +25,7 @@ mod rig;
 mod service;
 mod shutdown;
 mod startup;
+mod tls;
 mod topic_deleted;
 mod transparency;
 mod units;

@@ -116,25 +116,6 @@ fn a_source_whose_name_has_no_address_is_named() {
 }
 
 #[test]
-fn tls_is_refused_by_name_until_it_is_there() {
-    for mode in ["self-signed", "files"] {
-        let state = tempfile::tempdir().unwrap();
-        let outcome = run(&[
-            "capture",
-            "--source",
-            "http://127.0.0.1:1",
-            "--listen",
-            &format!("127.0.0.1:{}", port::free()),
-            "--state-dir",
-            &state.path().to_string_lossy(),
-            "--tls",
-            mode,
-        ]);
-        assert_says(&outcome, CONFIG, &["--tls off", mode]);
-    }
-}
-
-#[test]
 fn wrong_usage_is_64() {
     for (arguments, word) in [
         (vec!["capture", "--tls", "off"], "--source"),

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use super::Lifecycle;
+use super::{Lifecycle, SourceTlsConfig, TlsConfig};
 use crate::{http::Limits, net::SourceUrl, sys::cpu::CpuList};
 
 /// Everything that `tapline capture` can be told.
@@ -17,7 +17,9 @@ pub struct CaptureConfig {
     /// Processors for the workers.
     pub cpus: Option<CpuList>,
     /// TLS to clients.
-    pub tls: TlsMode,
+    pub tls: TlsConfig,
+    /// TLS to the source.
+    pub source_tls: SourceTlsConfig,
     /// Where node name and log are kept.
     pub state_dir: PathBuf,
     /// The capture log; by default `log` in the state directory.
@@ -55,15 +57,4 @@ pub struct KafkaConfig {
     pub topic: String,
     /// librdkafka properties.
     pub file: Option<PathBuf>,
-}
-
-/// TLS to clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum TlsMode {
-    /// A certificate made once and kept in the state directory.
-    SelfSigned,
-    /// Plaintext.
-    Off,
-    /// A certificate and key from files.
-    Files,
 }

@@ -14,6 +14,10 @@ pub const PIPELINE_DEPTH_MAX: usize = 128;
 pub const RECORD_TARGET_BYTES: usize = 128 << 10;
 /// A connection to one address of the source must be made within this time.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A TLS handshake must be over within this time, from the accept or the connect on.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Plaintext that is sealed for one send. More waits in plaintext, so that sealing and sending go on side by side.
+pub const SEAL_BYTES: u64 = 256 << 10;
 /// How long a connection that tapline itself answered is read and discarded, so that the answer arrives.
 pub const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a client may keep its half open after the source has closed.

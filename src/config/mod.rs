@@ -4,10 +4,12 @@
 
 mod capture;
 mod lifecycle;
+mod tls;
 
 pub mod limits;
 pub mod replay;
 pub mod units;
 
-pub use capture::{CaptureConfig, KafkaConfig, TlsMode};
+pub use capture::{CaptureConfig, KafkaConfig};
 pub use lifecycle::Lifecycle;
+pub use tls::{SourceTlsConfig, TlsConfig, TlsMode};

@@ -74,6 +74,38 @@ counters! {
     DrainCut = "drain_cut",
     /// Turns of the workers' loops.
     Turns = "worker_turns",
+    /// TLS handshakes with clients that ended well.
+    TlsHandshakes = "tls_handshakes",
+    /// Of them, those that took up an earlier session again.
+    TlsResumed = "tls_handshakes_resumed",
+    /// Clients that spoke HTTP without TLS on a port for TLS; answered with 400.
+    TlsFailedPlaintext = "tls_failed_plaintext",
+    /// Handshakes with clients that failed: no common version of TLS.
+    TlsFailedVersion = "tls_failed_version",
+    /// No common cipher suite, key exchange, signature or application protocol.
+    TlsFailedOffer = "tls_failed_offer",
+    /// The client's certificate was missing or not to be trusted.
+    TlsFailedCertificate = "tls_failed_certificate",
+    /// The client gave up with an alert (it does not trust our certificate, for example).
+    TlsFailedAlert = "tls_failed_alert",
+    /// What came was no TLS or against its rules.
+    TlsFailedMalformed = "tls_failed_malformed",
+    /// The handshake took too long.
+    TlsFailedTimeout = "tls_failed_timeout",
+    /// The client went in the middle of the handshake.
+    TlsFailedClosed = "tls_failed_closed",
+    /// Connections to clients that broke after the handshake because what came could not be opened.
+    TlsBroken = "tls_broken",
+    /// Clients that ended the connection without saying so in TLS.
+    TlsTruncated = "tls_truncated",
+    /// Clients that spoke TLS on a port for plaintext.
+    TlsUnexpected = "tls_on_plaintext_port",
+    /// TLS handshakes with the source that ended well.
+    SourceTlsHandshakes = "source_tls_handshakes",
+    /// TLS handshakes with the source that failed; answered with 502.
+    SourceTlsFailed = "source_tls_failed",
+    /// Connections of the source that ended in the middle of an answer whose end only TLS could tell.
+    SourceTlsTruncated = "source_tls_truncated",
 }
 
 /// The counters of one worker.

@@ -6,8 +6,9 @@ use super::{Haste, Settings, timers::Timers};
 use crate::{
     capture::{BlockPool, Context, Identity, Stamp, Stream},
     observe::{Counter, Counters},
-    ring::{Ring, Segment, Token},
+    ring::{Ring, Segment, SendQueue, Token},
     sink::Batch,
+    tls::Opened,
 };
 
 /// The time of one loop turn.
@@ -43,6 +44,10 @@ pub(super) struct Core<R: Ring> {
     pub(super) starved: Vec<Token>,
     /// Connections that wait for the memory budget.
     pub(super) over_budget: Vec<Token>,
+    /// Where the plaintext of the chunk at hand lies; reused.
+    pub(super) opened: Opened,
+    /// Records on their way to a send; empty between sends.
+    pub(super) sealed: SendQueue,
     /// Chunks of this turn that have not been handled: their buffers are about to be free.
     pub(super) unhandled: usize,
 }

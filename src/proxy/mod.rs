@@ -24,6 +24,8 @@ mod ends;
 mod hold;
 mod intake;
 mod relay;
+mod seal;
+mod secure;
 mod settings;
 mod settle;
 mod slab;

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use super::{
     Haste,
-    connection::{CLIENT, Connection, Phase, Receiving, SOURCE, Upstream},
+    connection::{CLIENT, Connection, Phase, Receiving, SOURCE, Side, Upstream},
     core::{Core, Drain},
+    seal,
+    secure::shut,
 };
 use crate::{
     capture::UndeliveredCause,
@@ -62,8 +64,8 @@ impl Connection {
             && (self.source.shut || self.upstream == Upstream::None)
             && (self.source.eof || self.upstream == Upstream::None)
             && self.client.is_flushed();
-        if both_done {
-            self.close(core, false, false);
+        if both_done || self.parting {
+            self.part(core);
         } else if let Some(drain) = core.drain {
             self.settle_leave(core, drain);
         }
@@ -85,10 +87,22 @@ impl Connection {
         if !self.is_idle() || now < self.busy_ns + pause.as_nanos() as u64 {
             self.leaving = false;
         } else if self.client.eof || (self.leaving && self.client.receiving == Receiving::Off) {
-            self.close(core, false, false);
+            self.part(core);
         } else if self.client.receiving != Receiving::Stopping {
             // One that is not armed, or waits for a buffer, is armed first: what was sent is then found.
             self.leaving = self.client.receiving == Receiving::On;
+        }
+    }
+
+    /// Closes in order: whoever speaks TLS is told first that nothing more follows.
+    fn part<R: Ring>(&mut self, core: &mut Core<R>) {
+        self.parting = true;
+        let mut tell = |side: &mut Side| {
+            let told = side.tls.is_none() || side.fd.is_none() || side.closing.is_some();
+            told || side.shut || (side.is_flushed() && shut(&mut core.ring, side))
+        };
+        if tell(&mut self.client) && tell(&mut self.source) {
+            self.close(core, false, false);
         }
     }
 
@@ -106,18 +120,22 @@ impl Connection {
 
     /// Half-closes travel in order: behind everything that was sent before them.
     fn pass_on_fin<R: Ring>(&mut self, core: &mut Core<R>) {
+        // To many servers a farewell in TLS means that nobody waits for the answer. Whole requests get theirs first.
+        let waits = self.source.tls.is_some()
+            && !self.source.eof
+            && self.arriving.is_none()
+            && !self.pipeline.is_empty();
         if self.client.eof
             && !self.source.shut
             && self.upstream == Upstream::Connected
             && self.hold.is_empty()
             && self.source.is_flushed()
+            && !waits
         {
-            self.source.shut = true;
-            self.source.fd.into_iter().for_each(|fd| core.ring.shutdown_write(fd));
+            shut(&mut core.ring, &mut self.source);
         }
         if self.source.eof && !self.client.shut && self.client.is_flushed() {
-            self.client.shut = true;
-            self.client.fd.into_iter().for_each(|fd| core.ring.shutdown_write(fd));
+            shut(&mut core.ring, &mut self.client);
         }
     }
 
@@ -125,11 +143,12 @@ impl Connection {
         if !self.client.is_flushed() {
             return;
         }
-        if self.client.eof {
+        let plain = self.client.tls.is_none();
+        let told = self.client.shut
+            || (self.client.eof && plain)
+            || shut(&mut core.ring, &mut self.client);
+        if self.client.eof && told {
             self.close(core, false, false);
-        } else if !self.client.shut {
-            self.client.shut = true;
-            self.client.fd.into_iter().for_each(|fd| core.ring.shutdown_write(fd));
         }
     }
 
@@ -139,14 +158,19 @@ impl Connection {
             self.drop_queued(core, SOURCE);
         }
         let tokens = [self.token, self.source_token()];
-        let connected = self.upstream == Upstream::Connected;
+        let connected = matches!(self.upstream, Upstream::Securing | Upstream::Connected);
+        let mut failed = [false; 2];
         for (side, token) in [&mut self.client, &mut self.source].into_iter().zip(tokens) {
             let ready = token.side() == CLIENT || connected;
-            let Some(fd) = side.fd else { continue };
-            if ready && side.sending == 0 && side.closing.is_none() && !side.out.is_empty() {
-                side.sending = side.out.bytes();
-                core.ring.send(token, fd, &mut side.out);
+            if ready && side.sending == 0 && side.closing.is_none() && !side.is_flushed() {
+                failed[usize::from(token.side())] = seal::send(core, side, token).is_err();
             }
+        }
+        if failed[usize::from(SOURCE)] {
+            self.source_failed(core, Errno(libc::EPROTO));
+        }
+        if failed[usize::from(CLIENT)] {
+            self.client_failed(core, Errno(libc::EPROTO));
         }
     }
 
@@ -155,10 +179,11 @@ impl Connection {
         let open = self.phase == Phase::Answered
             || (!self.reset_after_flush && (self.refused.is_some() || self.has_room(core)));
         let token = self.token;
-        let open = open && !(self.leaving && self.client.receiving == Receiving::On);
+        let leaving = self.leaving && self.client.receiving == Receiving::On;
+        let open = open && !leaving && !self.parting;
         settle_receive(core, &mut self.client, token, open);
         let token = self.source_token();
-        let connected = self.upstream == Upstream::Connected;
+        let connected = matches!(self.upstream, Upstream::Securing | Upstream::Connected);
         let open = connected && below(self.client.backlog(), self.source.receiving);
         settle_receive(core, &mut self.source, token, open);
     }
@@ -213,12 +238,7 @@ fn below(backlog: u64, receiving: Receiving) -> bool {
     }
 }
 
-fn settle_receive<R: Ring>(
-    core: &mut Core<R>,
-    side: &mut super::connection::Side,
-    token: Token,
-    open: bool,
-) {
+fn settle_receive<R: Ring>(core: &mut Core<R>, side: &mut Side, token: Token, open: bool) {
     let Some(fd) = side.fd else { return };
     if side.closing.is_some() || side.connecting {
         return;

@@ -14,9 +14,10 @@ use crate::{
     capture::{BlockPool, ConnectionId, Identity, Stamp, UndeliveredCause},
     config::limits,
     observe::{Counter, Counters},
-    ring::{Completion, Errno, Fd, Ring, Token},
+    ring::{Completion, Errno, Fd, Ring, SendQueue, Token},
     sink::{Batch, WorkerEnd},
     sys::bell::Bell,
+    tls::Opened,
 };
 
 /// One worker: a ring, a listener, their connections.
@@ -102,6 +103,8 @@ impl<R: Ring> Worker<R> {
             ageing: Vec::new(),
             starved: Vec::new(),
             over_budget: Vec::new(),
+            opened: Opened::default(),
+            sealed: SendQueue::default(),
             unhandled: 0,
         };
         Self {
@@ -185,10 +188,7 @@ impl<R: Ring> Worker<R> {
                     self.core.ring.release(chunk.buffer);
                     return;
                 };
-                match token.side() {
-                    CLIENT => connection.client_data(core, chunk),
-                    _ => connection.source_data(core, chunk),
-                }
+                connection.received(core, token.side(), chunk);
             }
             Completion::ReceiveEnded(token, end) => {
                 if let Some((connection, core)) = self.find(token) {
@@ -245,6 +245,7 @@ impl<R: Ring> Worker<R> {
         let connection = self.connections.at(index).expect("invariant: just inserted");
         connection.dirty = true;
         self.dirty.push(index);
+        connection.secure_client(&mut self.core);
     }
 
     fn accept_ended(&mut self, listener: Fd, errno: Errno) {
@@ -365,6 +366,7 @@ impl<R: Ring> Worker<R> {
                     connection.close(core, false, false);
                 }
                 Deadline::Linger => connection.close(core, false, false),
+                Deadline::Handshake => connection.handshake_is_due(core, token.side()),
             }
         }
         if self.core.drain.is_some() && now >= self.next_drain_scan_ns {

@@ -2,10 +2,8 @@
 
 use std::{net::SocketAddr, os::fd::OwnedFd};
 
-use clap::ValueEnum;
-
 use crate::{
-    config::{CaptureConfig, TlsMode},
+    config::CaptureConfig,
     net::Doors,
     observe::{ExitCode, Failure},
     ring::{Options, probe},
@@ -20,25 +18,6 @@ const DESCRIPTORS_MIN: u64 = 256;
 const REPLAY_DESCRIPTORS_MIN: u64 = 1200;
 /// Below this many it can, but an operator should know.
 const DESCRIPTORS_ADVISED: u64 = 20_000;
-
-/// What this version does not do yet is refused by name, not left out silently.
-pub(super) fn supported(config: &CaptureConfig) -> Result<(), Failure> {
-    if config.tls != TlsMode::Off {
-        let mode = config.tls.to_possible_value().map(|value| value.get_name().to_owned());
-        return Err(Failure::configuration(format!(
-            "this version does not speak TLS to clients yet, so --tls {} cannot be had. Start it with --tls off \
-             if plaintext is acceptable on this network; TLS (self-signed by default) comes with a later version",
-            mode.unwrap_or_default()
-        )));
-    }
-    if config.source.tls {
-        return Err(Failure::configuration(format!(
-            "this version does not speak TLS to the source yet, so {} cannot be used. Name an http:// source",
-            config.source
-        )));
-    }
-    Ok(())
-}
 
 pub(super) fn rings() -> Result<(), Failure> {
     probe::check(Options::default())

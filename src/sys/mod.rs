@@ -6,6 +6,7 @@ pub mod bell;
 pub mod clock;
 pub mod cpu;
 pub mod limits;
+pub mod names;
 pub mod notify;
 pub mod passed;
 pub mod state;

@@ -60,12 +60,31 @@ impl Capture {
 
     /// As [`Self::of`], listening on this port.
     pub(crate) fn on(port: u16, source: u16) -> Self {
+        Self::at(port, &format!("http://127.0.0.1:{source}")).flag("--tls", "off")
+    }
+
+    /// As [`Self::of`], in front of a URL.
+    pub(crate) fn to(source: &str) -> Self {
+        Self::secure_to(source).flag("--tls", "off")
+    }
+
+    /// As [`Self::of`], with the TLS that clients get when nothing is said about it.
+    pub(crate) fn secure(source: u16) -> Self {
+        Self::secure_to(&format!("http://127.0.0.1:{source}"))
+    }
+
+    /// As [`Self::secure`], in front of a URL.
+    pub(crate) fn secure_to(source: &str) -> Self {
+        Self::at(port::free(), source)
+    }
+
+    fn at(port: u16, source: &str) -> Self {
         let state = State::Own(tempfile::tempdir().expect("the temporary directory is writable"));
-        let arguments = ["capture", "--tls", "off"].map(OsString::from).to_vec();
+        let arguments = vec![OsString::from("capture")];
         let (environment, launcher) = (Vec::new(), Vec::new());
         let program = env!("CARGO_BIN_EXE_tapline").into();
         Self { port, arguments, environment, launcher, program, state }
-            .flag("--source", &format!("http://127.0.0.1:{source}"))
+            .flag("--source", source)
             .flag("--listen", &format!("127.0.0.1:{port}"))
     }
 

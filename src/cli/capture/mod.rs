@@ -1,14 +1,17 @@
 //! `tapline capture`: its flags.
 
 mod lifecycle;
+mod tls;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 
+use self::tls::{SourceTlsArguments, TlsArguments};
+
 use crate::{
     capture::{RECORD_BYTES_MAX_DEFAULT, RECORD_BYTES_MIN},
-    config::{CaptureConfig, KafkaConfig, TlsMode, units},
+    config::{CaptureConfig, KafkaConfig, units},
     http::Limits,
     net::SourceUrl,
     observe::Failure,
@@ -44,15 +47,11 @@ pub(super) struct Arguments {
     #[arg(long, env = "TAPLINE_CAPTURE_CPUS", value_name = "LIST")]
     cpus: Option<CpuList>,
 
-    /// TLS to clients; in this version only `off` works
-    #[arg(
-        long,
-        env = "TAPLINE_CAPTURE_TLS",
-        value_name = "MODE",
-        value_enum,
-        default_value = "self-signed"
-    )]
-    tls: TlsMode,
+    #[command(flatten)]
+    tls: TlsArguments,
+
+    #[command(flatten)]
+    source_tls: SourceTlsArguments,
 
     /// Directory of node name and capture log [default: ./tapline-state, under systemd $STATE_DIRECTORY]
     #[arg(long, env = "TAPLINE_CAPTURE_STATE_DIR", value_name = "DIR")]
@@ -174,6 +173,8 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
 
 fn config(arguments: Arguments) -> Result<CaptureConfig, Failure> {
     let a = arguments;
+    let source = a.source;
+    let source_tls = a.source_tls.config(source.tls)?;
     if a.record_bytes_max < RECORD_BYTES_MIN {
         return Err(Failure::configuration(format!(
             "--record-bytes-max must be at least {RECORD_BYTES_MIN}"
@@ -201,11 +202,12 @@ fn config(arguments: Arguments) -> Result<CaptureConfig, Failure> {
     let kafka = a.kafka_brokers.map(|brokers| KafkaConfig { brokers, topic, file: a.kafka_config });
     let under_systemd = || std::env::var_os("STATE_DIRECTORY").map(PathBuf::from);
     Ok(CaptureConfig {
-        source: a.source,
+        source,
         listen: a.listen,
         workers: a.workers,
         cpus: a.cpus,
-        tls: a.tls,
+        tls: a.tls.config()?,
+        source_tls,
         state_dir: a.state_dir.or_else(under_systemd).unwrap_or_else(|| "tapline-state".into()),
         log: a.log,
         kafka,

@@ -4,6 +4,7 @@ use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use super::{
     client::{Client, End, Plan},
+    line::{Line, Stage},
     origin::{Manners, Origin},
     script::{self, Kinds},
     sink::{Sink, Temper},
@@ -185,8 +186,26 @@ impl Setup {
 
 impl World {
     pub(super) fn new(seed: u64) -> Self {
+        Self::draw(seed, |_| ())
+    }
+
+    /// The same over TLS on one side or both.
+    pub(super) fn sealed(seed: u64) -> Self {
+        Self::draw(seed, |setup| {
+            let stage = Stage::get();
+            if !seed.is_multiple_of(3) {
+                setup.settings.tls = Some(stage.acceptor.clone());
+            }
+            if seed % 3 != 1 {
+                setup.settings.source_tls = Some(stage.trust.clone());
+            }
+        })
+    }
+
+    fn draw(seed: u64, change: impl FnOnce(&mut Setup)) -> Self {
         let mut random = Random::new(seed);
-        let setup = Setup::draw(&mut random);
+        let mut setup = Setup::draw(&mut random);
+        change(&mut setup);
         let mut clients = Vec::new();
         for number in 0..setup.clients {
             let n = random.between(u64::from(setup.calm), 12) as usize;
@@ -199,7 +218,10 @@ impl World {
     }
 
     /// A world with these clients.
-    pub(super) fn build(seed: u64, setup: Setup, clients: Vec<Client>) -> Self {
+    pub(super) fn build(seed: u64, setup: Setup, mut clients: Vec<Client>) -> Self {
+        for client in &mut clients {
+            client.line = Line::client(setup.settings.tls.is_some());
+        }
         let mut net = Net::new(seed, setup.faults);
         net.socket_bytes_max = setup.socket_bytes_max;
         net.connect_ns_max = setup.connect_ns_max;
@@ -258,6 +280,10 @@ impl World {
             self.net.borrow_mut().pass(AFTER_TURN_NS);
             self.act();
         }
+        let net = self.net.borrow();
+        for origin in &mut self.origins {
+            origin.line.read_to_the_end(net.departed(origin.link));
+        }
     }
 
     /// What a run was in the middle of.
@@ -276,7 +302,8 @@ impl World {
         let net = &mut *self.net.borrow_mut();
         self.clients.iter_mut().for_each(|client| client.act(net));
         while let Some(link) = net.arrival() {
-            self.origins.push(Origin::new(link, self.setup.manners));
+            let line = Line::server(self.setup.settings.source_tls.is_some());
+            self.origins.push(Origin::new(link, line, self.setup.manners));
         }
         self.origins.iter_mut().for_each(|origin| origin.act(net));
         if let Some(sink) = &mut self.sink {

@@ -9,11 +9,12 @@ mod heart;
 mod predecessor;
 mod program;
 mod reload;
+mod secure;
 mod starting;
 mod successor;
 mod supervisor;
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use uuid::Uuid;
@@ -51,10 +52,13 @@ pub fn run(config: &CaptureConfig, reread: Reread<CaptureConfig>) -> Result<(), 
     }
     let mut succession = None;
     match start(config, reread, &mut succession) {
-        Ok((supervisor, inbox)) => {
+        Ok((supervisor, inbox, watch)) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(|error| Failure::new(ExitCode::Failed, error))?;
-            runtime.block_on(supervisor.run(inbox, succession))
+            runtime.block_on(async {
+                tokio::spawn(watch);
+                supervisor.run(inbox, succession).await
+            })
         }
         Err(failure) => {
             if let Some(succession) = succession {
@@ -65,17 +69,19 @@ pub fn run(config: &CaptureConfig, reread: Reread<CaptureConfig>) -> Result<(), 
     }
 }
 
+/// What runs beside the supervisor until the process ends.
+type Background = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Everything up to the moment at which the workers run. With `--take-over`, `succession` is left with the process that
 /// is to be told how it went.
 fn start(
     config: &CaptureConfig,
     reread: Reread<CaptureConfig>,
     succession: &mut Option<Succession>,
-) -> Result<(Supervisor, UnboundedReceiver<Event>), Failure> {
+) -> Result<(Supervisor, UnboundedReceiver<Event>, Background), Failure> {
     let notifier = Notifier::from_env().map_err(|error| {
         Failure::configuration(format!("NOTIFY_SOCKET does not name a socket: {error}"))
     })?;
-    checks::supported(config)?;
     checks::rings()?;
     checks::descriptors()?;
     state::prepare(&config.state_dir).map_err(Failure::configuration)?;
@@ -83,6 +89,7 @@ fn start(
         node: state::node_id(&config.state_dir).map_err(Failure::configuration)?,
         incarnation: Uuid::new_v4().as_u64_pair().0,
     };
+    let (acceptor, trust) = (secure::acceptor(config)?, secure::trust(config)?);
     let addresses = checks::source(config)?;
     let cpus = config.cpus.clone().unwrap_or_else(cpu::usable).0;
     let workers = config.workers.unwrap_or_else(|| cpus.len().saturating_sub(1).max(1));
@@ -121,6 +128,7 @@ fn start(
     }
 
     let mut settings = Settings::new(config.source.to_string(), addresses);
+    (settings.tls, settings.source_tls) = (acceptor.clone(), trust.clone());
     settings.limits = config.http_limits;
     settings.capture = !config.no_capture;
     settings.hold_all_posts = config.hold_all_posts;
@@ -173,7 +181,9 @@ fn start(
     let mute = succession.is_some();
     let heart = Heart::new(notifier, mute, &bells, &counters, Arc::clone(&sink_counters));
     // What can change at SIGHUP, in the order in which it does.
-    let hooks: Vec<Hook<CaptureConfig>> = Vec::new();
+    let mut hooks: Vec<Hook<CaptureConfig>> = Vec::new();
+    hooks.extend(secure::hooks(acceptor.as_ref(), trust.as_ref()));
+    let watch = Box::pin(secure::watch(acceptor, counters.clone()));
     let supervisor = Supervisor {
         control,
         bells,
@@ -193,5 +203,5 @@ fn start(
         workers_left: workers,
         sinks_left,
     };
-    Ok((supervisor, inbox))
+    Ok((supervisor, inbox, watch))
 }
