@@ -22,7 +22,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("capture", &[]),
     ("log", &[]),
     ("observe", &["http"]),
-    ("config", &["http", "net", "sys"]),
+    ("config", &["http", "net", "observe", "sys"]),
+    ("admin", &["observe"]),
     ("sink", &["capture", "log", "sys"]),
     ("proxy", &["capture", "config", "http", "observe", "ring", "sink", "sys", "tls"]),
     ("es", &["http"]),
@@ -37,6 +38,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "service",
         &[
+            "admin",
             "capture",
             "config",
             "credentials",

@@ -8,6 +8,8 @@
     reason = "a test and its rig fail by panicking; there is nobody to hand an error to"
 )]
 
+mod admin;
+mod configuration;
 mod disk_full;
 mod feed;
 mod framing_agreement;
@@ -17,6 +19,7 @@ mod handover;
 mod holding;
 mod house;
 mod kill9;
+mod logging;
 mod real_clients;
 mod refused;
 mod replay;

@@ -2,8 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use super::{Lifecycle, SourceTlsConfig, TlsConfig};
-use crate::{http::Limits, net::SourceUrl, sys::cpu::CpuList};
+use super::{AdminConfig, Lifecycle, SourceTlsConfig, TlsConfig};
+use crate::{http::Limits, net::SourceUrl, observe::logging::Level, sys::cpu::CpuList};
 
 /// Everything that `tapline capture` can be told.
 #[derive(Clone, Debug)]
@@ -46,6 +46,23 @@ pub struct CaptureConfig {
     pub segment_bytes: u64,
     /// Free space that the capture log leaves to others.
     pub log_reserve: u64,
+    /// The admin endpoint.
+    pub admin: AdminConfig,
+    /// What is logged; by default what `TAPLINE_LOG` says.
+    pub log_level: Option<Level>,
+}
+
+impl CaptureConfig {
+    /// Where the capture log lies; `None` when nothing is captured.
+    pub fn log_dir(&self) -> Option<PathBuf> {
+        let default = || self.state_dir.join("log");
+        (!self.no_capture).then(|| self.log.clone().unwrap_or_else(default))
+    }
+
+    /// What happens while the log takes no records, as `--on-capture-unavailable` calls it.
+    pub fn policy(&self) -> &'static str {
+        if self.no_capture { "none" } else { "block" }
+    }
 }
 
 /// Where records go when they go to Kafka.

@@ -2,7 +2,9 @@
 //!
 //! Values only: nothing is opened, resolved or started here.
 
+mod admin;
 mod capture;
+mod effective;
 mod lifecycle;
 mod tls;
 
@@ -10,6 +12,8 @@ pub mod limits;
 pub mod replay;
 pub mod units;
 
+pub use admin::{AdminAddress, AdminConfig, CAPTURE_ADMIN_PORT, REPLAY_ADMIN_PORT, otlp_endpoint};
 pub use capture::{CaptureConfig, KafkaConfig};
+pub use effective::{Effective, Loaded, Provenance, Setting};
 pub use lifecycle::Lifecycle;
 pub use tls::{SourceTlsConfig, TlsConfig, TlsMode};

@@ -64,6 +64,10 @@ pub(super) struct Connection {
     pub(super) leaving: bool,
     /// Nothing more is read or forwarded; it is closed when that is said to whoever speaks TLS.
     pub(super) parting: bool,
+    /// When the oldest request without a complete answer came, or the answer before its own ended.
+    pub(super) asked_ns: u64,
+    /// Since when bytes wait for their records; 0: none do.
+    pub(super) waiting_ns: u64,
     /// When the connect that is under way has taken too long.
     pub(super) connect_due_ns: u64,
     /// The source broke: the client is reset when what it is due is sent.
@@ -187,6 +191,8 @@ impl Connection {
             busy_ns: 0,
             leaving: false,
             parting: false,
+            asked_ns: 0,
+            waiting_ns: 0,
             connect_due_ns: 0,
             reset_after_flush: false,
         }
@@ -414,6 +420,7 @@ pub(super) struct CoreParts<'a, R> {
     pub(super) capture: bool,
     pub(super) record_bytes_max: usize,
     pub(super) record_bytes_target: usize,
+    pub(super) now_ns: u64,
     pub(super) ring: &'a R,
 }
 
@@ -425,6 +432,7 @@ impl<'a, R: Ring> CoreParts<'a, R> {
             record_bytes_target: core.settings.record_bytes_target(),
             recorder: &mut core.recorder,
             counters: &core.counters,
+            now_ns: core.now.monotonic_ns,
             ring: &core.ring,
         }
     }

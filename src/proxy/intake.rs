@@ -113,6 +113,9 @@ impl Connection {
             core.counters.add(Counter::Held, 1);
         }
         self.upgrade_asked = request.upgrade;
+        if self.pipeline.is_empty() {
+            self.asked_ns = core.now_ns;
+        }
         self.pipeline.push_back(if request.method == Method::Head {
             Answering::Head
         } else {

@@ -23,6 +23,7 @@ mod core;
 mod ends;
 mod hold;
 mod intake;
+mod outstanding;
 mod relay;
 mod seal;
 mod secure;

@@ -10,7 +10,7 @@ use crate::{
     capture::UndeliveredCause,
     config::limits,
     http::{self, Eof, ResponsePart},
-    observe::Counter,
+    observe::{Counter, Timing},
     ring::{Chunk, Errno, Ring, Segment},
     tls::Session,
 };
@@ -87,6 +87,9 @@ impl Connection {
             let mut interim = false;
             if let ResponsePart::Head(head) = &piece.what {
                 interim = head.interim;
+                if !interim {
+                    core.counters.add(Counter::of_status(head.status), 1);
+                }
                 if head.upgraded {
                     if !self.upgrade_asked || self.pipeline.len() != 1 {
                         return (at, Some("101 without an upgrade asked for"));
@@ -104,7 +107,10 @@ impl Connection {
     }
 
     fn answered<R: Ring>(&mut self, core: &mut Core<R>) {
+        let now_ns = core.now.monotonic_ns;
         core.counters.add(Counter::Responses, 1);
+        core.counters.observe(Timing::Request, now_ns.saturating_sub(self.asked_ns));
+        self.asked_ns = now_ns;
         self.pipeline.pop_front();
         self.answer_began = false;
     }

@@ -16,7 +16,7 @@ use crate::{
     capture::UndeliveredCause,
     config::limits,
     http,
-    observe::Counter,
+    observe::{Counter, Gauge, Timing},
     ring::{Errno, Ring, Token},
 };
 
@@ -34,6 +34,7 @@ impl Connection {
             self.settle_receives(core);
             self.settle_age(core);
         }
+        self.settle_waiting(core);
         self.settle_closing(core)
     }
 
@@ -213,6 +214,27 @@ impl Connection {
             self.ageing = true;
             self.opened_ns = core.now.monotonic_ns;
             core.ageing.push(self.token);
+        }
+    }
+
+    /// Notes since when bytes wait for their records, and how long they did.
+    fn settle_waiting<R: Ring>(&mut self, core: &mut Core<R>) {
+        match (self.hold.is_empty(), self.waiting_ns) {
+            (false, 0) => {
+                // Never 0, which says that nothing waits.
+                self.waiting_ns = core.now.monotonic_ns.max(1);
+                core.counters.shift(Gauge::Waiting, 1);
+            }
+            (true, since) if since > 0 => {
+                self.waiting_ns = 0;
+                core.counters.shift(Gauge::Waiting, -1);
+                // What was dropped was not released.
+                if self.phase == Phase::Flowing && !self.reset_after_flush {
+                    let waited_ns = core.now.monotonic_ns.saturating_sub(since);
+                    core.counters.observe(Timing::Release, waited_ns);
+                }
+            }
+            _ => {}
         }
     }
 

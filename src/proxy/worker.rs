@@ -7,13 +7,14 @@ use super::{
     connection::{CLIENT, Connection, Receiving},
     core::{Core, Drain, Now, Recorder},
     ends::{hung_up, receive_ended, send_failed},
+    outstanding::Outstanding,
     slab::Slab,
     timers::{Deadline, Timers},
 };
 use crate::{
     capture::{BlockPool, ConnectionId, Identity, Stamp, UndeliveredCause},
     config::limits,
-    observe::{Counter, Counters},
+    observe::{Counter, Counters, Gauge, Timing},
     ring::{Completion, Errno, Fd, Ring, SendQueue, Token},
     sink::{Batch, WorkerEnd},
     sys::bell::Bell,
@@ -34,6 +35,7 @@ pub struct Worker<R: Ring> {
     sink: Option<WorkerEnd>,
     unpublished: Option<Batch>,
     unpublished_urgent: bool,
+    outstanding: Outstanding,
     serial: u32,
     next_age_scan_ns: u64,
     drain_deadline_ns: u64,
@@ -119,6 +121,7 @@ impl<R: Ring> Worker<R> {
             sink,
             unpublished: None,
             unpublished_urgent: false,
+            outstanding: Outstanding::default(),
             serial: 0,
             next_age_scan_ns: 0,
             drain_deadline_ns: u64::MAX,
@@ -277,12 +280,18 @@ impl<R: Ring> Worker<R> {
     /// Records that came back: their memory is what may be sent now, or is used again.
     fn take_returned(&mut self) {
         let was_over = self.core.recorder.is_over_budget();
+        let mut any = false;
         while let Some(batch) = self.sink.as_ref().and_then(WorkerEnd::returned) {
+            any = true;
+            let now_ns = self.core.now.monotonic_ns;
+            let counters = &self.core.counters;
+            counters.add(Counter::RecordsReturned, batch.len() as u64);
+            self.outstanding.back(batch.len(), now_ns, |ns| counters.observe(Timing::Durable, ns));
             for record in batch {
                 let bytes = record.bytes.len() as u64;
                 let unacknowledged = &mut self.core.recorder.unacknowledged_bytes;
                 *unacknowledged = unacknowledged.saturating_sub(bytes);
-                self.core.counters.add(Counter::RecordsReturned, 1);
+                self.core.counters.add(Counter::RecordBytesReturned, bytes);
                 let mut memory = Some(record.bytes);
                 if record.held
                     && let Some((connection, _)) = self.find(Token::from_bits(record.owner))
@@ -295,6 +304,9 @@ impl<R: Ring> Worker<R> {
                     self.core.recorder.pool.give(memory);
                 }
             }
+        }
+        if any {
+            self.core.counters.set(Gauge::OldestUnixNs, self.outstanding.oldest_unix_ns());
         }
         if was_over && !self.core.recorder.is_over_budget() {
             for token in std::mem::take(&mut self.core.over_budget) {
@@ -464,8 +476,14 @@ impl<R: Ring> Worker<R> {
         let mut batch = self.unpublished.take().unwrap_or_default();
         batch.append(&mut recorder.batch);
         self.unpublished_urgent |= std::mem::take(&mut recorder.urgent);
-        match sink.publish(batch, self.unpublished_urgent) {
-            Ok(()) => self.unpublished_urgent = false,
+        let (records, urgent) = (batch.len(), self.unpublished_urgent);
+        match sink.publish(batch, urgent) {
+            Ok(()) => {
+                self.unpublished_urgent = false;
+                let Now { monotonic_ns, unix_ns } = self.core.now;
+                self.outstanding.sent(records, urgent, monotonic_ns, unix_ns);
+                self.core.counters.set(Gauge::OldestUnixNs, self.outstanding.oldest_unix_ns());
+            }
             Err(batch) => self.unpublished = Some(batch),
         }
     }

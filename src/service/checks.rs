@@ -3,7 +3,8 @@
 use std::{net::SocketAddr, os::fd::OwnedFd};
 
 use crate::{
-    config::CaptureConfig,
+    admin::Door,
+    config::{AdminConfig, CaptureConfig},
     net::Doors,
     observe::{ExitCode, Failure},
     ring::{Options, probe},
@@ -81,6 +82,16 @@ pub(super) fn doors(
         "listening on the sockets that the service manager passed; --listen is not looked at"
     );
     Ok(doors)
+}
+
+/// The admin endpoint's address; nobody is answered there yet. One that takes over finds its predecessor there.
+pub(super) fn admin(config: &AdminConfig, take_over: bool) -> Result<Door, Failure> {
+    Door::open(config.listen, config.insist && !take_over).map_err(|error| {
+        Failure::configuration(format!(
+            "the admin endpoint cannot listen on {}: {error}. Name another address with --admin, or --admin off",
+            config.listen.map_or_else(String::new, |address| address.to_string())
+        ))
+    })
 }
 
 pub(super) fn source(config: &CaptureConfig) -> Result<Vec<SocketAddr>, Failure> {

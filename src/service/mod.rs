@@ -4,6 +4,7 @@
 
 pub mod capture;
 mod checks;
+pub mod preflight;
 pub mod replay;
 mod signals;
 mod sinks;

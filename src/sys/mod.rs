@@ -5,6 +5,7 @@
 pub mod bell;
 pub mod clock;
 pub mod cpu;
+pub mod disk;
 pub mod limits;
 pub mod names;
 pub mod notify;

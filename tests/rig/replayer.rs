@@ -71,7 +71,7 @@ impl Replay {
     /// The same by URL.
     pub(crate) fn to_url(target: &str, state: &Path) -> Self {
         ground::close(state);
-        let arguments = ["replay", "--speedup", "max", "--admin", "off"].map(OsString::from);
+        let arguments = ["replay", "--speedup", "max"].map(OsString::from);
         Self { arguments: arguments.to_vec(), state: state.to_path_buf(), stdin: None }
             .flag("--target", target)
             .flag("--state-dir", &state.to_string_lossy())
@@ -129,6 +129,9 @@ impl Replay {
             }
         };
         command.args(&self.arguments).arg("--summary").arg(summary);
+        if !self.arguments.iter().any(|argument| argument == "--admin") {
+            command.args(["--admin", "off"]);
+        }
         let log = scratch.path().join(OUTPUT);
         Replayer { process: Process::spawn(&mut command, &log, scratch.path()), scratch }
     }

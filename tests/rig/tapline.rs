@@ -18,6 +18,8 @@ use super::{ground, port, wait};
 #[derive(Debug)]
 pub(crate) struct Capture {
     port: u16,
+    /// The port of its admin endpoint; 0: it has none.
+    admin: u16,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     launcher: Vec<OsString>,
@@ -30,6 +32,7 @@ pub(crate) struct Capture {
 pub(crate) struct Tapline {
     process: Process,
     port: u16,
+    admin: u16,
     state: State,
     stderr: PathBuf,
     _scratch: TempDir,
@@ -83,7 +86,7 @@ impl Capture {
         let arguments = vec![OsString::from("capture")];
         let (environment, launcher) = (Vec::new(), Vec::new());
         let program = env!("CARGO_BIN_EXE_tapline").into();
-        Self { port, arguments, environment, launcher, program, state }
+        Self { port, admin: 0, arguments, environment, launcher, program, state }
             .flag("--source", source)
             .flag("--listen", &format!("127.0.0.1:{port}"))
     }
@@ -116,6 +119,13 @@ impl Capture {
     pub(crate) fn program(mut self, file: &Path) -> Self {
         self.program = file.into();
         self
+    }
+
+    /// Gives it an admin endpoint.
+    pub(crate) fn admin(mut self) -> Self {
+        self.admin = port::free();
+        let address = format!("127.0.0.1:{}", self.admin);
+        self.flag("--admin", &address)
     }
 
     /// Takes Kafka as the sink.
@@ -157,13 +167,16 @@ impl Capture {
         let mut command = file_under(&self.launcher, &self.program);
         command.args(&self.arguments).arg("--state-dir").arg(self.state.path());
         command.envs(self.environment.iter().cloned());
+        if !self.arguments.iter().any(|argument| argument == "--admin") {
+            command.args(["--admin", "off"]);
+        }
         let mut process = Process::spawn(&mut command, &stderr, scratch.path());
         let accepts = wait::until(START, || {
             process.ended().is_some() || TcpStream::connect(("127.0.0.1", self.port)).is_ok()
         });
         if accepts && process.ended().is_none() {
-            let Self { port, state, .. } = self;
-            return Ok(Tapline { process, port, state, stderr, _scratch: scratch });
+            let Self { port, admin, state, .. } = self;
+            return Ok(Tapline { process, port, admin, state, stderr, _scratch: scratch });
         }
         let code = process.kill().code();
         Err(Outcome { code, stdout: String::new(), stderr: read(&stderr) })
@@ -182,6 +195,11 @@ impl Tapline {
     /// The port it listens on.
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The port of its admin endpoint.
+    pub(crate) fn admin(&self) -> u16 {
+        self.admin
     }
 
     /// Its capture log.
@@ -212,6 +230,11 @@ impl Tapline {
     /// Sends SIGTERM and goes on.
     pub(crate) fn ask_to_stop(&self) {
         self.process.signal(Signal::TERM);
+    }
+
+    /// Sends SIGHUP and goes on.
+    pub(crate) fn hang_up(&self) {
+        self.process.signal(Signal::HUP);
     }
 
     /// Waits for its end; the exit code.

@@ -1,5 +1,6 @@
 //! `tapline capture`: its flags.
 
+mod admin;
 mod lifecycle;
 mod tls;
 
@@ -7,11 +8,14 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use self::tls::{SourceTlsArguments, TlsArguments};
-
+use self::{
+    admin::AdminArguments,
+    tls::{SourceTlsArguments, TlsArguments},
+};
+use super::operation::Operation;
 use crate::{
     capture::{RECORD_BYTES_MAX_DEFAULT, RECORD_BYTES_MIN},
-    config::{CaptureConfig, KafkaConfig, units},
+    config::{CaptureConfig, Effective, KafkaConfig, Loaded, units},
     http::Limits,
     net::SourceUrl,
     observe::Failure,
@@ -165,10 +169,22 @@ pub(super) struct Arguments {
         value_parser = units::bytes
     )]
     log_reserve: u64,
+
+    #[command(flatten)]
+    admin: AdminArguments,
+
+    #[command(flatten)]
+    pub(super) operation: Operation,
 }
 
-pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    service::capture::run(&config(arguments)?, Box::new(|| config(super::capture_again()?)))
+pub(super) fn run(arguments: Arguments, effective: Effective) -> Result<(), Failure> {
+    let check = arguments.operation.check;
+    let load = |(arguments, effective)| Ok(Loaded { config: config(arguments)?, effective });
+    let loaded = load((arguments, effective))?;
+    if check {
+        return service::preflight::capture(&loaded);
+    }
+    service::capture::run(&loaded, Box::new(move || load(super::capture_again()?)))
 }
 
 fn config(arguments: Arguments) -> Result<CaptureConfig, Failure> {
@@ -226,5 +242,7 @@ fn config(arguments: Arguments) -> Result<CaptureConfig, Failure> {
         lifecycle: a.lifecycle.config(),
         segment_bytes: a.segment_bytes,
         log_reserve: a.log_reserve,
+        admin: a.admin.config(),
+        log_level: a.operation.log_level,
     })
 }

@@ -1,6 +1,14 @@
 //! The threads of the data path: each worker on its processor, and the sink.
 
-use std::{io, os::fd::IntoRawFd, sync::Arc, thread};
+use std::{
+    io,
+    os::fd::IntoRawFd,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -22,6 +30,8 @@ pub(super) struct Seat {
     pub(super) counters: Arc<Counters>,
     pub(super) control: Arc<Control>,
     pub(super) bell: Arc<Bell>,
+    /// Set when the worker has ended.
+    pub(super) ended: Arc<AtomicBool>,
     pub(super) sink: Option<WorkerEnd>,
     pub(super) listeners: Vec<Listener>,
     pub(super) cpu: Option<usize>,
@@ -49,8 +59,10 @@ pub(super) fn start_worker(
                 "the worker could not be pinned to its processor"
             );
         }
+        let ended = Arc::clone(&seat.ended);
         let result = work(seat, || drop(events.send(Event::WorkerReady)))
             .map_err(|error| format!("worker {number}: {error}"));
+        ended.store(true, Ordering::Relaxed);
         // The receiver is gone only when the process is ending anyway.
         let _ = events.send(Event::WorkerEnded(result));
     };

@@ -4,6 +4,7 @@
 //! processors of the thread that makes them; listeners are bound before rings are made, so that an address in use is
 //! found out first; each ring is made on its own worker's thread, which is its only issuer.
 
+mod board;
 mod crew;
 mod heart;
 mod predecessor;
@@ -14,16 +15,20 @@ mod starting;
 mod successor;
 mod supervisor;
 
-use std::{pin::Pin, sync::Arc};
+use std::{
+    pin::Pin,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use uuid::Uuid;
 
 use self::{
+    board::{Board, Facts, Sources},
     crew::Seat,
     heart::Heart,
     program::Program,
-    reload::{Hook, Reload},
+    reload::{Apply, Hook, Reload},
     starting::Starting,
     successor::Succession,
     supervisor::{Stage, Supervisor},
@@ -34,8 +39,8 @@ use super::{
 };
 use crate::{
     capture::Identity,
-    config::CaptureConfig,
-    observe::{Counters, ExitCode, Failure},
+    config::{CaptureConfig, Loaded},
+    observe::{Counters, ExitCode, Failure, logging},
     proxy::{Control, Settings},
     sink::{SinkCounters, WorkerEnd, link},
     sys::{bell::Bell, cpu, limits, notify::Notifier, state},
@@ -45,13 +50,13 @@ pub use reload::Reread;
 
 /// Runs until stopped by a signal, or until another process has taken over. `reread` gives the configuration anew at
 /// SIGHUP.
-pub fn run(config: &CaptureConfig, reread: Reread<CaptureConfig>) -> Result<(), Failure> {
+pub fn run(loaded: &Loaded<CaptureConfig>, reread: Reread<CaptureConfig>) -> Result<(), Failure> {
     let detached = program::detach().map_err(|error| Failure::new(ExitCode::Failed, error))?;
     if detached {
         return Ok(());
     }
     let mut succession = None;
-    match start(config, reread, &mut succession) {
+    match start(loaded, reread, &mut succession) {
         Ok((supervisor, inbox, watch)) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(|error| Failure::new(ExitCode::Failed, error))?;
@@ -75,10 +80,11 @@ type Background = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Everything up to the moment at which the workers run. With `--take-over`, `succession` is left with the process that
 /// is to be told how it went.
 fn start(
-    config: &CaptureConfig,
+    loaded: &Loaded<CaptureConfig>,
     reread: Reread<CaptureConfig>,
     succession: &mut Option<Succession>,
 ) -> Result<(Supervisor, UnboundedReceiver<Event>, Background), Failure> {
+    let Loaded { config, effective } = loaded;
     let notifier = Notifier::from_env().map_err(|error| {
         Failure::configuration(format!("NOTIFY_SOCKET does not name a socket: {error}"))
     })?;
@@ -100,6 +106,7 @@ fn start(
         (*succession, taken_over) = (Some(peer), Some(sockets));
     }
     let doors = checks::doors(config, workers, taken_over)?;
+    let admin = checks::admin(&config.admin, config.lifecycle.take_over)?;
     // One that is to take over is not heard yet.
     let starting = match succession {
         None => {
@@ -141,6 +148,9 @@ fn start(
     drop(starting);
     let control = Arc::new(Control::default());
     let counters: Vec<Arc<Counters>> = (0..workers).map(|_| Arc::default()).collect();
+    let ended: Vec<Arc<AtomicBool>> = (0..workers).map(|_| Arc::default()).collect();
+    // Whoever can connect can also ask for an orderly end.
+    signals::forward(events.clone()).map_err(failed)?;
     doors.open().map_err(Failure::configuration)?;
     let shares = doors.share_out(workers).map_err(failed)?;
     for (number, (shares, end)) in shares.into_iter().zip(ends).enumerate() {
@@ -154,16 +164,37 @@ fn start(
             counters: Arc::clone(&counters[number]),
             control: Arc::clone(&control),
             bell: Arc::clone(&bells[number]),
+            ended: Arc::clone(&ended[number]),
             sink: end,
             listeners: shares.into_iter().map(crew::listener).collect(),
             cpu: cpus.get(number % cpus.len().max(1)).copied(),
         };
         crew::start_worker(number, seat, events.clone()).map_err(failed)?;
     }
-    signals::forward(events.clone()).map_err(failed)?;
     let listen: Vec<String> = doors.addresses().iter().map(ToString::to_string).collect();
     let source = config.source.to_string();
     let capture = !config.no_capture;
+    let admin_at = admin.to_string();
+    // What can change at SIGHUP, in the order in which it does.
+    let mut hooks = vec![log_level()];
+    hooks.extend(secure::hooks(acceptor.as_ref(), trust.as_ref()));
+    let extras = secure::extras(acceptor.as_ref(), config);
+    let watch = Box::pin(secure::watch(acceptor, counters.clone()));
+    let reload = Reload::new(reread, hooks, effective.clone());
+    let facts = Facts {
+        config: config.clone(),
+        node: origin.node.clone(),
+        incarnation: origin.incarnation,
+        memory_bytes: memory,
+    };
+    let sources = Sources {
+        counters: counters.clone(),
+        bells: bells.clone(),
+        ended,
+        sink: Arc::clone(&sink_counters),
+        reload: reload.state(),
+    };
+    let board = Arc::new(Board::new(facts, sources, effective.clone(), extras));
     let ready = Box::new(move || {
         tracing::info!(
             event = "capture.ready",
@@ -174,22 +205,21 @@ fn start(
             incarnation = format!("{:016x}", origin.incarnation),
             capture,
             capture_memory_bytes = memory,
+            admin = admin_at,
             "ready"
         );
     });
     // Until the other process lets go, it is the one that the service manager listens to.
     let mute = succession.is_some();
     let heart = Heart::new(notifier, mute, &bells, &counters, Arc::clone(&sink_counters));
-    // What can change at SIGHUP, in the order in which it does.
-    let mut hooks: Vec<Hook<CaptureConfig>> = Vec::new();
-    hooks.extend(secure::hooks(acceptor.as_ref(), trust.as_ref()));
-    let watch = Box::pin(secure::watch(acceptor, counters.clone()));
     let supervisor = Supervisor {
         control,
         bells,
         counters,
         sink_counters,
-        reload: Reload::new(reread, hooks),
+        reload,
+        board,
+        admin: Some(admin),
         doors: Some(Arc::new(doors)),
         program: Program::of_this_process().map_err(failed)?,
         place,
@@ -204,4 +234,18 @@ fn start(
         sinks_left,
     };
     Ok((supervisor, inbox, watch))
+}
+
+/// Whether TLS can be had as it is asked for; for `--check`. Makes no certificate.
+pub(super) fn check_tls(config: &CaptureConfig) -> Result<String, Failure> {
+    secure::check(config)
+}
+
+/// The level of the log follows the configuration.
+fn log_level() -> Hook<CaptureConfig> {
+    let prepare = |config: &CaptureConfig| -> Result<Apply, String> {
+        let level = config.log_level.clone();
+        Ok(Box::new(move || logging::change(level.as_ref())))
+    };
+    Hook { name: "log level", settings: &["log-level"], prepare: Box::new(prepare) }
 }

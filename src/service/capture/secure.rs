@@ -8,8 +8,12 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::reload::{Apply, Hook};
+use super::{
+    board::Extras,
+    reload::{Apply, Hook},
+};
 use crate::{
+    admin::{Cause, Kind, Severity},
     config::{CaptureConfig, TlsMode},
     observe::{Counter, Counters, Failure},
     sys::names,
@@ -94,7 +98,8 @@ pub(super) fn hooks(
                 }
             }))
         };
-        hooks.push(Hook { name: "TLS to clients", prepare: Box::new(prepare) });
+        let settings = &["tls", "tls-cert", "tls-key", "tls-client-ca", "tls-require-client-cert"];
+        hooks.push(Hook { name: "TLS to clients", settings, prepare: Box::new(prepare) });
     }
     if let Some(trust) = trust.cloned() {
         let prepare = move |config: &CaptureConfig| -> Result<Apply, String> {
@@ -102,9 +107,70 @@ pub(super) fn hooks(
             let trust = trust.clone();
             Ok(Box::new(move || trust.replace(&next)))
         };
-        hooks.push(Hook { name: "TLS to the source", prepare: Box::new(prepare) });
+        let settings = &["source-ca", "source-cert", "source-key", "source-insecure"];
+        hooks.push(Hook { name: "TLS to the source", settings, prepare: Box::new(prepare) });
     }
     hooks
+}
+
+/// What the admin endpoint says of TLS.
+pub(super) fn extras(acceptor: Option<&Acceptor>, config: &CaptureConfig) -> Extras {
+    let mut extras = Extras::default();
+    if config.source.tls && config.source_tls.insecure {
+        let detail = "--source-insecure: whoever answers is taken for the source".to_owned();
+        let cause = Cause { name: "source_insecure", severity: Severity::Note, detail };
+        extras.causes.push(Box::new(move || vec![cause.clone()]));
+    }
+    if let Some(acceptor) = acceptor.cloned() {
+        let expiring = acceptor.clone();
+        extras
+            .causes
+            .push(Box::new(move || expired(&expiring, Timestamp::now()).into_iter().collect()));
+        extras.metrics.push(Box::new(move |out| {
+            let help = "Unix time at which the certificate that clients are shown ends.";
+            let not_after = acceptor.not_after() as f64;
+            out.single("cert_expiry_timestamp_seconds", Kind::Gauge, help, not_after);
+        }));
+    }
+    extras
+}
+
+/// Clients that check the certificate cannot connect, so no write is accepted.
+fn expired(acceptor: &Acceptor, now: Timestamp) -> Option<Cause> {
+    let not_after = acceptor.not_after();
+    let certificate = acceptor.certificate();
+    let detail = format!(
+        "the certificate {} ends {}; put a new pair in place",
+        certificate.display(),
+        time(not_after)
+    );
+    let left = not_after - now.as_second();
+    match left {
+        ..=0 => Some(Cause { name: "certificate_expired", severity: Severity::Blocking, detail }),
+        _ if left < DAY => {
+            Some(Cause { name: "certificate_expiring", severity: Severity::Degraded, detail })
+        }
+        _ => None,
+    }
+}
+
+/// Whether TLS can be had; makes no certificate.
+pub(super) fn check(config: &CaptureConfig) -> Result<String, Failure> {
+    trust(config)?;
+    match identity(config) {
+        None => Ok("plaintext to clients".into()),
+        Some((Identity::SelfSigned { dir, .. }, _)) => {
+            Ok(format!("to clients with a certificate of our own, kept in {}", dir.display()))
+        }
+        Some((identity, clients)) => {
+            let acceptor = Acceptor::new(identity, clients).map_err(Failure::configuration)?;
+            Ok(format!(
+                "to clients with {}, good until {}",
+                acceptor.certificate().display(),
+                time(acceptor.not_after())
+            ))
+        }
+    }
 }
 
 fn say_certificate(acceptor: &Acceptor) {

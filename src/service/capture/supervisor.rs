@@ -13,6 +13,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::{
     super::Event,
+    board::Board,
     heart::Heart,
     predecessor::{self, Estate},
     program::Program,
@@ -20,6 +21,7 @@ use super::{
     successor::Succession,
 };
 use crate::{
+    admin::Door,
     config::CaptureConfig,
     net::Doors,
     observe::{Counter, Counters, ExitCode, Failure, Snapshot},
@@ -35,6 +37,9 @@ pub(super) struct Supervisor {
     pub(super) counters: Vec<Arc<Counters>>,
     pub(super) sink_counters: Arc<SinkCounters>,
     pub(super) reload: Reload<CaptureConfig>,
+    pub(super) board: Arc<Board>,
+    /// Where the board is shown.
+    pub(super) admin: Option<Door>,
     /// A descriptor of each listening socket; closed when nothing more is accepted.
     pub(super) doors: Option<Arc<Doors>>,
     pub(super) heart: Heart,
@@ -71,6 +76,9 @@ impl Supervisor {
         mut inbox: UnboundedReceiver<Event>,
         mut succession: Option<Succession>,
     ) -> Result<(), Failure> {
+        if let Some(door) = self.admin.take() {
+            tokio::spawn(Arc::clone(&self.board).run(door));
+        }
         while self.workers_left + self.sinks_left > 0 {
             let event = tokio::time::timeout(self.wait(), inbox.recv()).await;
             self.heart.beat();
@@ -86,7 +94,9 @@ impl Supervisor {
                 Event::Report => self.report("capture.counters"),
                 Event::Reload => {
                     self.heart.reloading();
-                    self.reload.run();
+                    if let Some(effective) = self.reload.run() {
+                        self.board.settings(effective);
+                    }
                     self.heart.reloaded();
                 }
                 Event::WorkerReady => self.worker_ready(&mut succession),
@@ -193,6 +203,8 @@ impl Supervisor {
             "another process has taken over; finishing what is in flight"
         );
         self.heart.hand_on(process);
+        // The other one is asked from now on.
+        self.board.close();
         self.drain(Haste::None);
     }
 
@@ -224,6 +236,7 @@ impl Supervisor {
                     "not ready any more; serving on until the delay is over"
                 );
                 self.stage = Stage::Delayed(Instant::now() + self.drain_delay);
+                self.board.draining();
                 self.heart
                     .stopping("serving on until the load balancer has gone", self.drain_delay);
             }
@@ -247,6 +260,7 @@ impl Supervisor {
             self.heart.stopping("finishing what is in flight", Duration::ZERO);
         }
         self.doors = None;
+        self.board.draining();
         self.control.drain(haste);
         self.ring();
     }

@@ -5,6 +5,7 @@
 
 mod ask;
 mod aws;
+mod board;
 mod crew;
 mod desk;
 mod identity;
@@ -28,13 +29,14 @@ use signal_hook::{
 
 use self::{
     aws::Signing,
+    board::{Board, Phase},
     crew::Crew,
     desk::Desk,
     progress::{Progress, Summary, View},
 };
 use super::checks;
 use crate::{
-    config::replay::ReplayConfig,
+    config::{Loaded, replay::ReplayConfig},
     feed::{Feed, Next},
     observe::{ExitCode, Failure},
     replay::{
@@ -66,11 +68,16 @@ const SLOW_TUPLES: &str =
     "tuples are written more slowly than the target answers; --tuples off leaves them out";
 
 /// Runs until the end of the records, or until stopped by a signal.
-pub fn run(config: &ReplayConfig) -> Result<(), Failure> {
+pub fn run(loaded: &Loaded<ReplayConfig>) -> Result<(), Failure> {
+    let Loaded { config, effective } = loaded;
     checks::rings()?;
     checks::descriptors_for_replay()?;
     state::prepare(&config.state_dir).map_err(Failure::configuration)?;
     let signals = Signals::watch()?;
+    let admin = checks::admin(&config.admin, false)?;
+    let admin_at = admin.to_string();
+    let bell = Arc::new(Bell::new().map_err(|error| Failure::new(ExitCode::Failed, error))?);
+    let board = Board::open(config, effective, &bell, admin)?;
     let conductor = parts::core(config)?;
     // Early: whoever waits for a start condition learns now that there are none.
     let signing = Signing::start(config)?;
@@ -82,7 +89,6 @@ pub fn run(config: &ReplayConfig) -> Result<(), Failure> {
         );
         return feed.close();
     }
-    let bell = Arc::new(Bell::new().map_err(|error| Failure::new(ExitCode::Failed, error))?);
     let mut crew = Crew::hire(config, &bell)?;
     let uuid = identity::check(config, &mut crew, &bell, signing.keeper(), || signals.stopped())?;
     let desk = Desk::open(config, &bell, feed.is_new())?;
@@ -95,6 +101,7 @@ pub fn run(config: &ReplayConfig) -> Result<(), Failure> {
         crew,
         desk,
         bell,
+        board,
         clock: Clock::default(),
         progress: Progress::new(),
         view: View::default(),
@@ -109,8 +116,10 @@ pub fn run(config: &ReplayConfig) -> Result<(), Failure> {
     tracing::info!(
         event = "replay.ready", target = %config.target, input = ?config.input, group = config.group,
         order = ?config.order, speed = ?config.speed, read_ahead_bytes = parts::read_ahead(config),
+        admin = admin_at,
         "replaying"
     );
+    run.board.phase(Phase::Replaying);
     let result = run.work();
     run.progress.end();
     match result {
@@ -120,6 +129,11 @@ pub fn run(config: &ReplayConfig) -> Result<(), Failure> {
             Err(failure)
         }
     }
+}
+
+/// Whether transforms, filters and credentials can be read; for `--check`.
+pub(super) fn check_rewriting(config: &ReplayConfig) -> Result<(), Failure> {
+    parts::core(config).map(drop)
 }
 
 /// Flags that signals raise.
@@ -156,6 +170,7 @@ struct Run<'a> {
     crew: Crew,
     desk: Desk,
     bell: Arc<Bell>,
+    board: Arc<Board>,
     clock: Clock,
     progress: Progress,
     view: View,
@@ -171,6 +186,7 @@ impl Run<'_> {
     fn work(&mut self) -> Result<(), Failure> {
         loop {
             let now = self.now();
+            self.board.turned();
             self.signing.refresh(&mut self.conductor, now.monotonic_ns);
             let mut busy = self.crew.collect(|reply| self.conductor.reply(reply, now));
             busy |= self.desk.collect(&mut self.conductor)?;
@@ -190,6 +206,7 @@ impl Run<'_> {
             if self.signals.stopped() && self.stopping_ns.is_none() {
                 tracing::info!(event = "replay.stopping", "finishing what is in flight");
                 self.stopping_ns = Some(now.monotonic_ns);
+                self.board.phase(Phase::Stopping);
                 self.conductor.drain();
             }
             if self.is_over(now) {
@@ -336,6 +353,7 @@ impl Run<'_> {
             self.view.why = SLOW_TUPLES.into();
         }
         self.progress.look(&self.view, now.monotonic_ns);
+        self.board.note(&self.view);
         if report {
             self.progress.beat(&self.view, "replay.counters");
         }
