@@ -19,7 +19,14 @@ use super::{
 };
 
 /// One side of a handshake under way.
-pub(super) enum Handshake {
+pub(super) struct Handshake {
+    side: Side,
+    /// How much of what was not consumed rustls has seen. It remembers where parts of a message lie in there, so that it
+    /// must never be shown less.
+    shown: usize,
+}
+
+enum Side {
     Client(Box<UnbufferedClientConnection>),
     Server(Box<UnbufferedServerConnection>),
 }
@@ -67,15 +74,16 @@ impl Handshake {
         name: &ServerName<'static>,
     ) -> Result<Self, TlsFault> {
         let connection = UnbufferedClientConnection::new(config, name.clone())?;
-        Ok(Self::Client(Box::new(connection)))
+        Ok(Self { side: Side::Client(Box::new(connection)), shown: 0 })
     }
 
     pub(super) fn server(config: Arc<ServerConfig>) -> Result<Self, TlsFault> {
-        Ok(Self::Server(Box::new(UnbufferedServerConnection::new(config)?)))
+        let connection = UnbufferedServerConnection::new(config)?;
+        Ok(Self { side: Side::Server(Box::new(connection)), shown: 0 })
     }
 
     pub(super) fn is_server(&self) -> bool {
-        matches!(self, Self::Server(_))
+        matches!(self.side, Side::Server(_))
     }
 
     /// Goes on with `incoming`, which begins where the last call stopped consuming, and puts what is to be sent into
@@ -86,7 +94,7 @@ impl Handshake {
         incoming: &mut [u8],
         outgoing: &mut Vec<u8>,
     ) -> Result<(usize, bool), TlsFault> {
-        let (mut used, mut shown) = (0, 0);
+        let (mut used, mut shown) = (0, self.shown);
         let mut failed = None;
         loop {
             // Also after a fault: rustls may have marked part of it as a message.
@@ -100,20 +108,23 @@ impl Handshake {
                 (Step::Done, None) => return Ok((used, true)),
                 (Step::Blocked, None) => match record_bytes(&incoming[shown..])? {
                     Some(len) if shown + len <= incoming.len() => shown += len,
-                    _ => return Ok((used, false)),
+                    _ => {
+                        self.shown = shown - used;
+                        return Ok((used, false));
+                    }
                 },
             }
         }
     }
 
     fn step(&mut self, incoming: &mut [u8], outgoing: &mut Vec<u8>) -> (usize, Step) {
-        let (discard, step) = match self {
-            Self::Client(connection) => step!(connection, incoming, outgoing),
-            Self::Server(connection) => step!(connection, incoming, outgoing),
+        let (discard, step) = match &mut self.side {
+            Side::Client(connection) => step!(connection, incoming, outgoing),
+            Side::Server(connection) => step!(connection, incoming, outgoing),
         };
-        let handshaking = match self {
-            Self::Client(connection) => connection.is_handshaking(),
-            Self::Server(connection) => connection.is_handshaking(),
+        let handshaking = match &self.side {
+            Side::Client(connection) => connection.is_handshaking(),
+            Side::Server(connection) => connection.is_handshaking(),
         };
         // Whoever may send already has to wait all the same for what the peer has to say.
         let early = handshaking && matches!(step, Step::Done);
@@ -122,21 +133,21 @@ impl Handshake {
 
     /// Whether an earlier session was taken up again.
     pub(super) fn is_resumed(&self) -> bool {
-        let kind = match self {
-            Self::Client(connection) => connection.handshake_kind(),
-            Self::Server(connection) => connection.handshake_kind(),
+        let kind = match &self.side {
+            Side::Client(connection) => connection.handshake_kind(),
+            Side::Server(connection) => connection.handshake_kind(),
         };
         kind == Some(HandshakeKind::Resumed)
     }
 
     /// The keys that the handshake ended with. Everything else that it needed is freed.
     pub(super) fn into_traffic(self) -> Result<Traffic, TlsFault> {
-        let (secrets, keys) = match self {
-            Self::Client(connection) => {
+        let (secrets, keys) = match self.side {
+            Side::Client(connection) => {
                 let (secrets, keys) = connection.dangerous_into_kernel_connection()?;
                 (secrets, Keys::Client(keys))
             }
-            Self::Server(connection) => {
+            Side::Server(connection) => {
                 let (secrets, keys) = connection.dangerous_into_kernel_connection()?;
                 (secrets, Keys::Server(keys))
             }

@@ -245,6 +245,42 @@ fn a_client_takes_its_session_up_again_also_after_a_change_of_the_certificate() 
     }
 }
 
+/// A handshake message may come in several records, and these in several pieces.
+#[test]
+fn messages_in_several_records_are_put_together() {
+    let files = files();
+    let trust = Trust::new("es.example", Some(&files.pair.certificate), None, false).unwrap();
+    for version in [&TLS12, &TLS13] {
+        for steps in [&[usize::MAX][..], &[1], &[50], &[70, 3]] {
+            let mut config = client_config(&files, version);
+            config.max_fragment_size = Some(64);
+            let mut ours = Ours::new(Session::accept(&acceptor(&files)).unwrap(), steps);
+            let mut peer = client(&Arc::new(config));
+            peer.say(&said(1000));
+            talk(&mut ours, &mut peer).unwrap();
+            assert!(ours.plain == said(1000), "{version:?} {steps:?}");
+
+            let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+            let mut server = builder
+                .with_protocol_versions(&[version])
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(
+                    vec![CertificateDer::from_pem_file(&files.pair.certificate).unwrap()],
+                    PrivateKeyDer::from_pem_file(&files.pair.key).unwrap(),
+                )
+                .unwrap();
+            server.max_fragment_size = Some(64);
+            let mut ours = Ours::new(Session::connect(&trust).unwrap(), steps);
+            let mut peer = ServerConnection::new(Arc::new(server)).unwrap();
+            talk(&mut ours, &mut peer).unwrap();
+            peer.say(&said(1000));
+            talk(&mut ours, &mut peer).unwrap();
+            assert!(ours.plain == said(1000), "{version:?} {steps:?}");
+        }
+    }
+}
+
 #[test]
 fn keys_change_when_the_peer_asks_for_it() {
     let files = files();
@@ -408,7 +444,9 @@ proptest! {
         }
         STAGE.with(|(files, acceptor)| {
             let mut ours = Ours::new(Session::accept(acceptor).unwrap(), &steps);
-            let mut peer = client(&Arc::new(client_config(files, &TLS13)));
+            let mut config = client_config(files, &TLS13);
+            config.max_fragment_size = (steps.len() % 2 == 0).then_some(64);
+            let mut peer = client(&Arc::new(config));
             if established {
                 talk(&mut ours, &mut peer).unwrap();
             }
