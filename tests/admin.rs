@@ -142,6 +142,39 @@ fn a_kafka_that_is_down_is_named_after_a_while() {
 }
 
 #[test]
+fn a_certificate_that_has_expired_is_named() {
+    let origin = Origin::answering(|_| ok(b""));
+    let scratch = tempfile::tempdir().unwrap();
+    let (certificate, key) = (scratch.path().join("cert.pem"), scratch.path().join("key.pem"));
+    let mut wanted = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+    wanted.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    wanted.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    let signing_key = rcgen::KeyPair::generate().unwrap();
+    let made = wanted.self_signed(&signing_key).unwrap();
+    std::fs::write(&certificate, made.pem()).unwrap();
+    std::fs::write(&key, signing_key.serialize_pem()).unwrap();
+    let tapline = Capture::secure(origin.port())
+        .flag("--tls", "files")
+        .flag("--tls-cert", certificate.to_str().unwrap())
+        .flag("--tls-key", key.to_str().unwrap())
+        .flag("--readiness-patience", "1s")
+        .admin()
+        .start();
+    let unready = wait::until(PATIENCE, || ask(&tapline, "/readyz").0 == 503);
+    let (_, ready) = json(&tapline, "/readyz");
+    assert!(unready, "{ready}");
+    assert_eq!(ready["causes"][0]["cause"], "certificate_expired", "{ready}");
+    assert!(
+        ready.to_string().contains("cert.pem") && ready.to_string().contains("2021"),
+        "{ready}"
+    );
+    let metrics = ask(&tapline, "/metrics").1;
+    let ends = value(&metrics, "tapline_cert_expiry_timestamp_seconds");
+    assert_eq!(ends, Some(1_609_459_200.0), "{metrics}");
+    lint(&metrics);
+}
+
+#[test]
 fn draining_is_said_at_once() {
     let origin = Origin::start(|visit| {
         while visit.request()?.is_some() {
