@@ -11,6 +11,7 @@ use std::{
 use super::{
     amend::{self, Needs},
     assembly::{self, Assembly, Event, Trouble},
+    denial::{Denial, Trial},
     exchange::{ExchangeId, Mark, Request},
     job::Job,
     limiter::{Admission, Bounds, Limiter},
@@ -95,6 +96,7 @@ pub struct Conductor {
     pub(super) schedule: Schedule,
     pub(super) pace: Pace,
     pub(super) limiter: Limiter,
+    pub(super) denial: Denial,
     pub(super) table: Table,
     /// Fingerprints of what earlier runs have sent.
     known: HashSet<u64>,
@@ -150,6 +152,7 @@ impl Conductor {
             schedule: Schedule::new(settings.order),
             pace: Pace::new(settings.speed),
             limiter: Limiter::new(settings.bounds),
+            denial: Denial::default(),
             table: Table::default(),
             known: HashSet::new(),
             last_place: None,
@@ -349,6 +352,14 @@ impl Conductor {
                 self.queue.pop_front();
                 continue;
             };
+            match self.denial.may_go(now.monotonic_ns) {
+                Trial::Now => {}
+                Trial::At(until_ns) => {
+                    self.limited_until_ns = Some(until_ns);
+                    return None;
+                }
+                Trial::AfterNext => return None,
+            }
             match self.limiter.admit(now.monotonic_ns, size as u64) {
                 Admission::Now => {}
                 Admission::At(until_ns) => {

@@ -57,6 +57,9 @@ impl Conductor {
         if self.draining {
             return "stopping".into();
         }
+        if let Some(why) = self.denial.why(now.monotonic_ns) {
+            return why;
+        }
         if let (Some(reason), false) = (limited, self.queue.is_empty()) {
             return reason.text().into();
         }
