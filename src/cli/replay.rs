@@ -186,7 +186,8 @@ pub(super) struct Arguments {
     #[arg(long, env = "TAPLINE_REPLAY_IDS", value_enum, default_value = "source")]
     ids: Ids,
 
-    /// Writes that the source refused with 409, 429 or 503, and so had no effect there
+    /// Writes that the source refused with 401, 403, 404, 409, 429 or 503, and requests for whole indices that it
+    /// refused at all: they had no effect there
     #[arg(long, env = "TAPLINE_REPLAY_REFUSED", value_enum, default_value = "skip")]
     refused: Refused,
 
