@@ -10,6 +10,7 @@ mod crew;
 mod desk;
 mod identity;
 mod parts;
+mod programs;
 mod progress;
 mod start_after;
 
