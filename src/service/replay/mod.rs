@@ -13,6 +13,7 @@ mod parts;
 mod programs;
 mod progress;
 mod start_after;
+mod tend;
 
 use std::{
     sync::{
@@ -34,6 +35,7 @@ use self::{
     crew::Crew,
     desk::Desk,
     progress::{Progress, Summary, View},
+    tend::Tended,
 };
 use super::checks;
 use crate::{
@@ -82,8 +84,12 @@ pub fn run(loaded: &Loaded<ReplayConfig>) -> Result<(), Failure> {
     let conductor = parts::core(config)?;
     // Early: whoever waits for a start condition learns now that there are none.
     let signing = Signing::start(config)?;
-    let feed = parts::feed(config)?;
-    if !start_after::wait(&config.start_after, config.source.as_ref(), || signals.stopped())? {
+    let mut feed = parts::feed(config)?;
+    let mut tended = Tended::new(&mut *feed);
+    let mut stop = || !tended.serve() || signals.stopped();
+    let holds = start_after::wait(&config.start_after, config.source.as_ref(), &mut stop)?;
+    if !holds {
+        tended.end()?;
         tracing::info!(
             event = "replay.stopped",
             "stopped before the start conditions held; nothing was sent"
@@ -91,7 +97,8 @@ pub fn run(loaded: &Loaded<ReplayConfig>) -> Result<(), Failure> {
         return feed.close();
     }
     let mut crew = Crew::hire(config, &bell)?;
-    let uuid = identity::check(config, &mut crew, &bell, signing.keeper(), || signals.stopped())?;
+    let uuid = identity::check(config, &mut crew, &bell, signing.keeper(), &mut stop)?;
+    let losses = tended.end()?;
     let desk = Desk::open(config, &bell, feed.is_new())?;
     let mut run = Run {
         config,
@@ -114,6 +121,7 @@ pub fn run(loaded: &Loaded<ReplayConfig>) -> Result<(), Failure> {
     };
     run.conductor.recall(run.desk.known());
     run.conductor.set_target_uuid(uuid);
+    (0..losses).for_each(|_| run.conductor.loss());
     tracing::info!(
         event = "replay.ready", target = %config.target, input = ?config.input, group = config.group,
         order = ?config.order, speed = ?config.speed, read_ahead_bytes = parts::read_ahead(config),
