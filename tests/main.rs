@@ -24,6 +24,7 @@ mod real_clients;
 mod refused;
 mod replay;
 mod replay_clusters;
+mod replay_members;
 mod rig;
 mod service;
 mod shutdown;

@@ -181,6 +181,11 @@ impl Replayer {
         Replayed { code: status.code(), output: self.output(), summary }
     }
 
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
     /// Sends SIGTERM and waits; panics unless it ends with 0. Its summary.
     pub(crate) fn stop(self) -> Summary {
         self.process.signal(Signal::TERM);
