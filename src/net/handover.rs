@@ -37,6 +37,11 @@ use serde::{Deserialize, Serialize};
 /// What this program speaks. A message that is changed in a way that the other side cannot ignore counts one up.
 pub const PROTOCOL: u32 = 1;
 
+/// Sockets on which clients connect.
+pub const TRAFFIC: &str = "traffic";
+/// The socket of the admin endpoint.
+pub const ADMIN: &str = "admin";
+
 /// What the two processes say to each other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "say", rename_all = "kebab-case")]
@@ -50,6 +55,8 @@ pub enum Message {
     },
     /// The old process: here they are, or some of them.
     Sockets {
+        /// What they are for: [`TRAFFIC`] or [`ADMIN`]. What a program does not know it leaves alone.
+        purpose: String,
         /// More follow in another message.
         more: bool,
     },
@@ -135,11 +142,16 @@ impl Peer {
         self.send_with(message, &[])
     }
 
-    /// Sends all of `sockets`, in as many messages as the kernel wants.
-    pub fn send_sockets(&self, sockets: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let mut rest = sockets.chunks(DESCRIPTORS_PER_MESSAGE).peekable();
-        while let Some(some) = rest.next() {
-            self.send_with(&Message::Sockets { more: rest.peek().is_some() }, some)?;
+    /// Sends all sockets of each purpose, in as many messages as the kernel wants.
+    pub fn send_sockets(&self, sockets: &[(&str, Vec<BorrowedFd<'_>>)]) -> io::Result<()> {
+        let mut parts = Vec::new();
+        for (purpose, sockets) in sockets {
+            parts.extend(sockets.chunks(DESCRIPTORS_PER_MESSAGE).map(|some| (*purpose, some)));
+        }
+        let mut parts = parts.into_iter().peekable();
+        while let Some((purpose, some)) = parts.next() {
+            let (purpose, more) = (purpose.to_owned(), parts.peek().is_some());
+            self.send_with(&Message::Sockets { purpose, more }, some)?;
         }
         Ok(())
     }
@@ -239,19 +251,26 @@ mod tests {
                 assert_eq!(peer.credentials().expect("known").process, std::process::id());
                 let (message, _) = peer.receive().expect("received").expect("not gone");
                 assert_eq!(message, Message::Ready);
-                peer.send_sockets(&vec![listener.as_fd(); sockets]).expect("sent");
+                let all =
+                    [(ADMIN, vec![listener.as_fd()]), (TRAFFIC, vec![listener.as_fd(); sockets])];
+                peer.send_sockets(&all).expect("sent");
             });
             let peer = Peer::connect(&path).expect("somebody waits");
             peer.send(&Message::Ready).expect("sent");
-            let mut received = Vec::new();
-            loop {
+            let (mut received, mut admin, mut more) = (Vec::new(), 0, true);
+            while more {
                 let (message, some) = peer.receive().expect("received").expect("not gone");
-                received.extend(some);
-                if message == (Message::Sockets { more: false }) {
-                    break;
+                let Message::Sockets { purpose, more: rest } = message else {
+                    panic!("{message:?}")
+                };
+                more = rest;
+                if purpose == TRAFFIC {
+                    received.extend(some);
+                } else {
+                    admin += some.len();
                 }
             }
-            assert_eq!(received.len(), sockets);
+            assert_eq!((received.len(), admin), (sockets, 1));
             old.join().expect("the old one is content");
             assert_eq!(peer.receive().expect("no error").map(|(message, _)| message), None);
             let twin = TcpListener::from(received.pop().expect("one"));

@@ -102,8 +102,8 @@ fn start(
     let place = successor::meeting_place(config);
     let mut taken_over = None;
     if config.lifecycle.take_over {
-        let (peer, sockets) = Succession::ask(&place)?;
-        (*succession, taken_over) = (Some(peer), Some(sockets));
+        let (peer, inheritance) = Succession::ask(&place)?;
+        (*succession, taken_over) = (Some(peer), Some(inheritance.traffic));
     }
     let doors = checks::doors(config, workers, taken_over)?;
     let admin = checks::admin(&config.admin, config.lifecycle.take_over)?;

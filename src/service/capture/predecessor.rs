@@ -3,6 +3,7 @@
 
 use std::{
     fs, io,
+    os::fd::{AsFd, OwnedFd},
     path::Path,
     sync::{Arc, Weak},
     thread,
@@ -16,7 +17,7 @@ use crate::{
     config::limits,
     net::{
         Doors,
-        handover::{Desk, Message, PROTOCOL, Peer},
+        handover::{self, Desk, Message, PROTOCOL, Peer},
     },
     proxy::Control,
 };
@@ -26,6 +27,8 @@ pub(super) struct Estate {
     /// Gone when this process stops for another reason.
     pub(super) doors: Weak<Doors>,
     pub(super) control: Arc<Control>,
+    /// The socket of the admin endpoint.
+    pub(super) admin: Option<OwnedFd>,
     /// A service manager watches this process.
     pub(super) managed: bool,
     pub(super) events: UnboundedSender<Event>,
@@ -92,7 +95,10 @@ fn prepare(peer: &Peer, estate: &Estate) -> Result<u32, String> {
         None => return Err("the new process is gone".into()),
     }
     let Some(doors) = estate.doors.upgrade() else { return Err("this process is stopping".into()) };
-    peer.send_sockets(&doors.descriptors()).map_err(failed)?;
+    let mut sockets = vec![(handover::TRAFFIC, doors.descriptors())];
+    sockets.extend(estate.admin.iter().map(|admin| (handover::ADMIN, vec![admin.as_fd()])));
+    peer.send_sockets(&sockets).map_err(failed)?;
+    drop(sockets);
     drop(doors);
     peer.set_patience(limits::HAND_OVER_TIMEOUT).map_err(failed)?;
     match peer.receive().map_err(failed)? {
@@ -176,8 +182,8 @@ mod tests {
         let doors = Arc::new(Doors::bind(&[any], 2).expect("free"));
         doors.open().expect("free");
         let (events, inbox) = unbounded_channel();
-        let (control, managed) = (Arc::default(), false);
-        let estate = Estate { doors: Arc::downgrade(&doors), control, managed, events };
+        let (control, managed, admin) = (Arc::default(), false, None);
+        let estate = Estate { doors: Arc::downgrade(&doors), control, admin, managed, events };
         wait(&path, estate).expect("a desk");
         Old { _dir: dir, path, doors, inbox }
     }
@@ -190,6 +196,10 @@ mod tests {
         (peer, answer)
     }
 
+    fn sockets() -> Message {
+        Message::Sockets { purpose: handover::TRAFFIC.into(), more: false }
+    }
+
     #[test]
     fn a_program_that_speaks_differently_is_refused_and_the_next_one_is_served() {
         let mut old = old();
@@ -198,10 +208,10 @@ mod tests {
         assert!(why.contains("protocol 99") && why.contains("9.9.9"), "{why}");
         // It gets the sockets and goes away: this process keeps them too.
         let (peer, answer) = ask(&old.path, PROTOCOL);
-        assert_eq!(answer, Some(Message::Sockets { more: false }));
+        assert_eq!(answer, Some(sockets()));
         drop(peer);
         let (peer, answer) = ask(&old.path, PROTOCOL);
-        assert_eq!(answer, Some(Message::Sockets { more: false }));
+        assert_eq!(answer, Some(sockets()));
         peer.send(&Message::Ready).expect("sent");
         let event = old.inbox.blocking_recv();
         assert!(matches!(event, Some(Event::HandedOver(id)) if id == std::process::id()));

@@ -13,9 +13,18 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::super::Event;
 use crate::{
     config::{CaptureConfig, limits},
-    net::handover::{Message, PROTOCOL, Peer},
+    net::handover::{self, Message, PROTOCOL, Peer},
     observe::{ExitCode, Failure},
 };
+
+/// What was handed over.
+#[derive(Debug, Default)]
+pub(super) struct Inheritance {
+    /// Sockets on which clients connect.
+    pub(super) traffic: Vec<OwnedFd>,
+    /// The socket of the admin endpoint.
+    pub(super) admin: Option<OwnedFd>,
+}
 
 /// The conversation with the process that is taken over from.
 pub(super) struct Succession {
@@ -33,7 +42,7 @@ pub(super) fn meeting_place(config: &CaptureConfig) -> PathBuf {
 
 impl Succession {
     /// Asks the process that waits at `path` for its sockets.
-    pub(super) fn ask(path: &Path) -> Result<(Self, Vec<OwnedFd>), Failure> {
+    pub(super) fn ask(path: &Path) -> Result<(Self, Inheritance), Failure> {
         let fail = |error: io::Error| {
             let text = format!("the process to take over from: {error}");
             Failure::new(ExitCode::Unavailable, text)
@@ -49,11 +58,15 @@ impl Succession {
         peer.set_patience(limits::HAND_OVER_TIMEOUT).map_err(fail)?;
         let version = env!("CARGO_PKG_VERSION").into();
         peer.send(&Message::Ask { protocol: PROTOCOL, version }).map_err(fail)?;
-        let mut sockets = Vec::new();
+        let mut inheritance = Inheritance::default();
         loop {
             match peer.receive().map_err(fail)? {
-                Some((Message::Sockets { more }, some)) => {
-                    sockets.extend(some);
+                Some((Message::Sockets { purpose, more }, mut some)) => {
+                    match purpose.as_str() {
+                        handover::TRAFFIC => inheritance.traffic.append(&mut some),
+                        handover::ADMIN => inheritance.admin = some.pop(),
+                        _ => {}
+                    }
                     if !more {
                         break;
                     }
@@ -67,7 +80,7 @@ impl Succession {
                 None => return Err(fail(io::Error::other("it is gone"))),
             }
         }
-        Ok((Self { peer }, sockets))
+        Ok((Self { peer }, inheritance))
     }
 
     /// It does not come about; the other process goes on.

@@ -161,6 +161,7 @@ impl Supervisor {
         let estate = Estate {
             doors: Arc::downgrade(doors),
             control: Arc::clone(&self.control),
+            admin: None,
             managed: self.heart.is_watched(),
             events: self.events.clone(),
         };
