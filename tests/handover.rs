@@ -128,6 +128,53 @@ fn a_busy_connection_gets_its_end_between_two_requests() {
     new.stop();
 }
 
+/// Health checks are answered all the time, and by the process that serves.
+#[test]
+fn the_admin_endpoint_is_handed_over_too() {
+    let origin = Origin::start(|visit| {
+        while let Some(request) = visit.request()? {
+            if request.target() == "/slow" {
+                thread::sleep(Duration::from_secs(6));
+            }
+            visit.send(&ok(b""))?;
+        }
+        Ok(())
+    });
+    let state = tempfile::tempdir().unwrap();
+    let admin = crate::rig::port::free();
+    let address = format!("127.0.0.1:{admin}");
+    let capture =
+        |port| Capture::on(port, origin.port()).state(state.path()).flag("--admin", &address);
+    let mut old = capture(crate::rig::port::free()).start();
+    let ready = || Client::connect(admin).ask(&bare("GET", "/readyz")).status() == 200;
+    assert!(wait::until(PATIENCE, ready), "{}", old.output());
+    let mut slow = Client::connect(old.port());
+    slow.send(&bare("GET", "/slow"));
+    assert!(origin.conversation(0).received.holds(b"/slow", PATIENCE));
+    let (stop, checks) = (AtomicBool::new(false), AtomicU64::new(0));
+    let mut new = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                // Refused or reset would panic here.
+                Client::connect(admin).ask(&bare("GET", "/livez"));
+                checks.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let new = take_over(capture(old.port()));
+        // The old one still has something to finish, which is nobody's business.
+        let answered = wait::until(PATIENCE, ready);
+        stop.store(true, Ordering::Relaxed);
+        assert!(answered, "{}", new.output());
+        new
+    });
+    assert!(old.runs(), "{}", old.output());
+    assert!(checks.load(Ordering::Relaxed) > 10);
+    assert_eq!(slow.response("GET").status(), 200);
+    assert_eq!(old.wait(), Some(0), "{}", old.output());
+    assert!(!new.output().contains("admin.busy"), "{}", new.output());
+    new.stop();
+}
+
 #[test]
 fn a_successor_that_does_not_start_changes_nothing() {
     let origin = Origin::answering(|_| ok(b"here"));

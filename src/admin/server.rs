@@ -1,6 +1,6 @@
 //! The listener of the admin endpoint, and its bounds.
 
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, io, net::SocketAddr, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use hyper::server::conn::http1;
 use hyper_util::{
@@ -52,6 +52,19 @@ impl Door {
                 Ok(Self::Busy(address))
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Where another process was answering until now, with its socket: nobody who connects notices.
+    pub fn inherited(socket: OwnedFd) -> io::Result<Self> {
+        Server::adopt(socket).map(Self::Open)
+    }
+
+    /// Another descriptor of its socket, for a process that takes over.
+    pub fn descriptor(&self) -> Option<OwnedFd> {
+        match self {
+            Self::Open(server) => Some(server.0.try_clone().ok()?.into()),
+            Self::Off | Self::Busy(_) => None,
         }
     }
 
@@ -114,6 +127,16 @@ impl Server {
                  it shows addresses, settings and rates, but no secrets and nothing of the traffic"
             );
         }
+        Ok(Self(socket))
+    }
+
+    /// Takes a socket that listens already.
+    fn adopt(socket: OwnedFd) -> io::Result<Self> {
+        let socket = Socket::from(socket);
+        if !socket.is_listener()? {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it does not listen"));
+        }
+        socket.set_nonblocking(true)?;
         Ok(Self(socket))
     }
 

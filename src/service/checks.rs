@@ -84,6 +84,12 @@ pub(super) fn doors(
     Ok(doors)
 }
 
+/// The admin endpoint of the process that is taken over from, unless this one is to have it elsewhere.
+pub(super) fn inherited_admin(config: &AdminConfig, socket: Option<OwnedFd>) -> Option<Door> {
+    let (address, door) = (config.listen?, Door::inherited(socket?).ok()?);
+    (door.to_string() == address.to_string()).then_some(door)
+}
+
 /// The admin endpoint's address; nobody is answered there yet. One that takes over finds its predecessor there.
 pub(super) fn admin(config: &AdminConfig, take_over: bool) -> Result<Door, Failure> {
     Door::open(config.listen, config.insist && !take_over).map_err(|error| {

@@ -100,13 +100,17 @@ fn start(
     let cpus = config.cpus.clone().unwrap_or_else(cpu::usable).0;
     let workers = config.workers.unwrap_or_else(|| cpus.len().saturating_sub(1).max(1));
     let place = successor::meeting_place(config);
-    let mut taken_over = None;
+    let (mut taken_over, mut admin_socket) = (None, None);
     if config.lifecycle.take_over {
         let (peer, inheritance) = Succession::ask(&place)?;
         (*succession, taken_over) = (Some(peer), Some(inheritance.traffic));
+        admin_socket = inheritance.admin;
     }
     let doors = checks::doors(config, workers, taken_over)?;
-    let admin = checks::admin(&config.admin, config.lifecycle.take_over)?;
+    let admin = match checks::inherited_admin(&config.admin, admin_socket) {
+        Some(door) => door,
+        None => checks::admin(&config.admin, config.lifecycle.take_over)?,
+    };
     // One that is to take over is not heard yet.
     let starting = match succession {
         None => {
@@ -219,6 +223,7 @@ fn start(
         sink_counters,
         reload,
         board,
+        admin_socket: admin.descriptor(),
         admin: Some(admin),
         doors: Some(Arc::new(doors)),
         program: Program::of_this_process().map_err(failed)?,

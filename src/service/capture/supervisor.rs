@@ -4,6 +4,7 @@
 //! touches the data path but through counters, bells and [`Control`].
 
 use std::{
+    os::fd::OwnedFd,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -40,6 +41,8 @@ pub(super) struct Supervisor {
     pub(super) board: Arc<Board>,
     /// Where the board is shown.
     pub(super) admin: Option<Door>,
+    /// Another descriptor of its socket, to hand over.
+    pub(super) admin_socket: Option<OwnedFd>,
     /// A descriptor of each listening socket; closed when nothing more is accepted.
     pub(super) doors: Option<Arc<Doors>>,
     pub(super) heart: Heart,
@@ -161,7 +164,7 @@ impl Supervisor {
         let estate = Estate {
             doors: Arc::downgrade(doors),
             control: Arc::clone(&self.control),
-            admin: None,
+            admin: self.admin_socket.as_ref().and_then(|socket| socket.try_clone().ok()),
             managed: self.heart.is_watched(),
             events: self.events.clone(),
         };
@@ -206,6 +209,7 @@ impl Supervisor {
         self.heart.hand_on(process);
         // The other one is asked from now on.
         self.board.close();
+        self.admin_socket = None;
         self.drain(Haste::None);
     }
 
