@@ -21,8 +21,8 @@ use super::{
 /// One side of a handshake under way.
 pub(super) struct Handshake {
     side: Side,
-    /// How much of what was not consumed rustls has seen. It remembers where parts of a message lie in there, so that it
-    /// must never be shown less.
+    /// How much of what was not consumed rustls has seen. It remembers where parts of a message lie in there, so that
+    /// it must never be shown less.
     shown: usize,
 }
 
