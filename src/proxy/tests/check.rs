@@ -13,7 +13,7 @@ use super::{
     world::{NODE, World},
 };
 use crate::{
-    observe::Counter,
+    observe::{Counter, Gauge},
     proto::{Capture, TrafficStream},
 };
 
@@ -200,6 +200,16 @@ fn read_records(world: &World) -> Vec<Tale> {
     assert_eq!(u64::from(undelivered), world.counters.get(Counter::Undelivered), "undelivered");
     let counted = [Counter::Uncaptured, Counter::UncapturedBytes].map(|c| world.counters.get(c));
     assert_eq!([gaps.0, gaps.1], counted, "I4: gap notes and counters differ");
+    assert_eq!(world.counters.gauge(Gauge::Waiting), 0, "no connection is left that waits");
+    // The end of a drain does not wait for ever for a sink that gives nothing back.
+    let [records, returned] =
+        [Counter::Records, Counter::RecordsReturned].map(|c| world.counters.get(c));
+    if records == returned {
+        let bytes =
+            [Counter::RecordBytes, Counter::RecordBytesReturned].map(|c| world.counters.get(c));
+        assert_eq!(bytes[0], bytes[1], "what came back is counted");
+        assert_eq!(world.counters.gauge(Gauge::OldestUnixNs), 0, "nothing is with the sink");
+    }
     all
 }
 
