@@ -131,6 +131,7 @@ impl Bench<'_> {
             let pids: Vec<String> = peer.pids().iter().map(u32::to_string).collect();
             arguments.push(format!("--proxy-pids={}", pids.join(",")));
         }
+        arguments.extend(self.plan.tls.then(|| "--tls".to_owned()));
         let mut load = self.role("load", &arguments)?;
         let time_max = Duration::from_millis(self.plan.warm_up_ms + 1000 * self.plan.seconds);
         let line = load.line(time_max + TIME_BESIDE)?;
@@ -140,7 +141,8 @@ impl Bench<'_> {
         origin.tell("how many")?;
         let origin_connections: u64 = origin.line(TIME_BESIDE)?.parse()?;
         // A proxy that connects anew for each request would be compared at something else.
-        if origin_connections > u64::from(2 * connections + 20) {
+        let one_each = arguments.iter().any(|argument| argument == "--workload=handshake");
+        if !one_each && origin_connections > u64::from(2 * connections + 20) {
             let name = variant.name();
             eprintln!("warning: {name} opened {origin_connections} connections to the origin");
         }
@@ -184,8 +186,9 @@ impl Bench<'_> {
         let peer = Peer::start(variant, self.plan, origin_address, connections, self.cores.proxy)?;
         let mut peer = peer.ok_or("memory is measured of proxies")?;
         let before = usage::resident_bytes(&peer.pids())?;
-        let arguments =
-            [format!("--target={}", peer.address()), format!("--connections={connections}")];
+        let mut arguments =
+            vec![format!("--target={}", peer.address()), format!("--connections={connections}")];
+        arguments.extend(self.plan.tls.then(|| "--tls".to_owned()));
         let mut clients = self.role("idle", &arguments)?;
         clients.line(OPENING_TIME_MAX)?;
         // Records of the last requests are flushed by age within this time.

@@ -132,7 +132,8 @@ impl Core {
                 self.through += 1;
             }
             Event::Request(request) => {
-                self.schedule.admit(request.id, request.connection, footprint(&request));
+                let (id, seen) = (request.id, request.seen());
+                self.schedule.admit(id, request.connection, seen, footprint(&request));
                 if self.waiting.is_empty() {
                     self.base = request.id.0;
                 }
@@ -140,7 +141,7 @@ impl Core {
             }
             Event::Answer { id, answer } => {
                 if let Some(request) = waiting(&mut self.waiting, self.base, id) {
-                    self.schedule.answered(id, || {
+                    self.schedule.answered(id, Some(answer.last_ns), || {
                         request.as_ref().map_or_else(Facts::none, |r| facts(r, &answer))
                     });
                 }

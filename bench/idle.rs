@@ -5,6 +5,7 @@
 
 use crate::Outcome;
 use crate::plan::RoleArguments;
+use crate::secure::Stream;
 use crate::wire;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -18,6 +19,7 @@ pub(crate) fn hold(arguments: &RoleArguments) -> Outcome<()> {
     let mut streams = Vec::with_capacity(arguments.connections as usize);
     for number in 0..arguments.connections {
         let mut stream = connect(number, arguments.target)
+            .and_then(|socket| Stream::new(socket, arguments.tls))
             .map_err(|e| format!("opening connection {number}: {e}"))?;
         exchange(&mut stream, &request, answer_bytes)
             .map_err(|e| format!("the first request of connection {number}: {e}"))?;
@@ -36,9 +38,10 @@ pub(crate) fn hold(arguments: &RoleArguments) -> Outcome<()> {
 }
 
 /// One request and its answer, checked, on a blocking connection.
-pub(crate) fn exchange(stream: &mut TcpStream, request: &[u8], answer_bytes: usize) -> Outcome<()> {
-    stream.set_read_timeout(Some(ANSWER_TIME_MAX))?;
+pub(crate) fn exchange(stream: &mut Stream, request: &[u8], answer_bytes: usize) -> Outcome<()> {
+    stream.socket().set_read_timeout(Some(ANSWER_TIME_MAX))?;
     stream.write_all(request)?;
+    stream.flush()?;
     let mut answer = Vec::new();
     let mut buffer = [0; 16 << 10];
     loop {

@@ -7,6 +7,7 @@
 use crate::Outcome;
 use crate::latency::Latencies;
 use crate::plan::RoleArguments;
+use crate::secure::{self, Stream};
 use crate::usage::{self, CpuReading};
 use crate::wire::{self, KnownHead};
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
@@ -38,14 +39,22 @@ pub(crate) struct Window {
 
 /// Runs the load and prints the window as one line of JSON.
 pub(crate) fn run(arguments: &RoleArguments) -> Outcome<()> {
-    let mut load = Load::connect(arguments)?;
-    load.drive(Duration::from_millis(arguments.warm_up_ms))?;
-    load.latencies = Latencies::new();
+    let handshakes = arguments.workload.is_handshakes();
+    let mut load = if handshakes { Load::empty(arguments)? } else { Load::connect(arguments)? };
+    let mut drive = |length: Duration| -> Outcome<u64> {
+        if handshakes {
+            return secure::shake_hands(arguments, length);
+        }
+        load.latencies = Latencies::new();
+        load.drive(length)?;
+        Ok(load.latencies.total())
+    };
+    drive(Duration::from_millis(arguments.warm_up_ms))?;
     let readers = Readers::new(arguments);
     let machine_before = usage::machine_busy_ns()?;
     let before = readers.read()?;
     let started = Instant::now();
-    load.drive(Duration::from_secs(arguments.seconds))?;
+    let requests = drive(Duration::from_secs(arguments.seconds))?;
     let elapsed = started.elapsed();
     let after = readers.read()?;
     let machine_us = (usage::machine_busy_ns()? - machine_before) as f64 / 1e3;
@@ -53,7 +62,7 @@ pub(crate) fn run(arguments: &RoleArguments) -> Outcome<()> {
         |of: fn(&[CpuReading; 3]) -> &CpuReading| of(&after).ns_since(of(&before)) as f64 / 1e3;
     let [proxy, origin, own] = [used_us(|r| &r[0]), used_us(|r| &r[1]), used_us(|r| &r[2])];
     let window = Window {
-        requests: load.latencies.total(),
+        requests,
         seconds: elapsed.as_secs_f64(),
         p50_us: load.latencies.quantile_us(0.5),
         p99_us: load.latencies.quantile_us(0.99),
@@ -80,19 +89,25 @@ struct Load {
 
 impl Load {
     fn connect(arguments: &RoleArguments) -> Outcome<Self> {
-        let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let mut connections = Vec::new();
+        let mut load = Self::empty(arguments)?;
         for number in 0..arguments.workload.connections {
             let stream = TcpStream::connect_timeout(&arguments.target, Duration::from_secs(5))?;
             stream.set_nodelay(true)?;
-            stream.set_nonblocking(true)?;
+            let stream = Stream::new(stream, arguments.tls)?;
+            stream.socket().set_nonblocking(true)?;
             let flags = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
-            epoll::add(&poll, &stream, EventData::new_u64(u64::from(number)), flags)?;
-            connections.push(Connection::new(stream));
+            let data = EventData::new_u64(u64::from(number));
+            epoll::add(&load.poll, stream.socket(), data, flags)?;
+            load.connections.push(Connection::new(stream));
         }
+        Ok(load)
+    }
+
+    /// Without connections yet.
+    fn empty(arguments: &RoleArguments) -> Outcome<Self> {
         Ok(Self {
-            poll,
-            connections,
+            poll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            connections: Vec::new(),
             request: arguments.workload.request(),
             answer_bytes: arguments.workload.answer_bytes(),
             buffer: vec![0; READ_BYTES],
@@ -141,7 +156,7 @@ impl Load {
 }
 
 struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     /// Bytes of the request written so far.
     sent: usize,
     started: Instant,
@@ -153,7 +168,7 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(stream: TcpStream) -> Self {
+    fn new(stream: Stream) -> Self {
         Self {
             stream,
             sent: 0,
@@ -175,7 +190,12 @@ impl Connection {
                 Err(error) => return Err(format!("writing a request: {error}").into()),
             }
         }
-        Ok(())
+        match self.stream.flush() {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                Err(format!("writing a request: {error}").into())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn read(
@@ -198,9 +218,13 @@ impl Connection {
                 }
                 latencies.record(self.started.elapsed().as_nanos() as u64);
                 self.sent = 0;
-                return self.write(request);
+                self.write(request)?;
+                if self.stream.is_plain() {
+                    return Ok(());
+                }
+                continue;
             }
-            if count < buffer.len() {
+            if count < buffer.len() && self.stream.is_plain() {
                 return Ok(());
             }
         }

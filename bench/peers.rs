@@ -9,6 +9,7 @@ use crate::idle::exchange;
 use crate::kafka::Topic;
 use crate::plan::Plan;
 use crate::process::Process;
+use crate::secure::{self, Stream};
 use crate::usage;
 use crate::workload::Workload;
 use clap::ValueEnum;
@@ -77,7 +78,9 @@ impl Peer {
     ) -> Outcome<Option<Self>> {
         let directory = TempDir::with_prefix_in("bench-", &plan.scratch)?;
         let address = host::free_port()?;
-        let place = Place { directory: directory.path(), address, origin, connections };
+        let files = secure::Files::make(directory.path())?;
+        let tls = plan.tls.then_some(&files);
+        let place = Place { directory: directory.path(), address, origin, connections, tls };
         let mut topic = None;
         let command = match variant {
             Variant::Direct => return Ok(None),
@@ -102,7 +105,7 @@ impl Peer {
         let log = directory.path().join("output");
         let process = Process::proxy(variant.name(), command, core, &log)?;
         let mut peer = Self { process, address, _topic: topic, _directory: directory };
-        peer.wait_ready()?;
+        peer.wait_ready(plan.tls)?;
         Ok(Some(peer))
     }
 
@@ -121,12 +124,12 @@ impl Peer {
         self.process.check_running()
     }
 
-    fn wait_ready(&mut self) -> Outcome<()> {
+    fn wait_ready(&mut self, tls: bool) -> Outcome<()> {
         let until = Instant::now() + START_TIME_MAX;
         loop {
             host::check_interrupted()?;
             self.process.check_running()?;
-            let Err(error) = probe(self.address) else { return Ok(()) };
+            let Err(error) = probe(self.address, tls) else { return Ok(()) };
             if Instant::now() > until {
                 return Err(format!("not ready after {START_TIME_MAX:?}: {error}").into());
             }
@@ -156,6 +159,7 @@ struct Place<'a> {
     address: SocketAddr,
     origin: SocketAddr,
     connections: u32,
+    tls: Option<&'a secure::Files>,
 }
 
 impl Place<'_> {
@@ -165,9 +169,17 @@ impl Place<'_> {
             .arg("capture")
             .arg(format!("--source=http://{}", self.origin))
             .arg(format!("--listen={}", self.address))
-            .args(["--tls", "off", "--workers", "1"])
+            .args(["--workers", "1"])
             .arg("--state-dir")
-            .arg(self.directory);
+            .arg(self.directory.join("state"));
+        match self.tls {
+            None => command.args(["--tls", "off"]),
+            Some(files) => command
+                .args(["--tls", "files", "--tls-cert"])
+                .arg(&files.certificate)
+                .arg("--tls-key")
+                .arg(&files.key),
+        };
         // Its port may be another tapline's; a version without that listener has no such flag.
         let help = Command::new(tapline(plan)).args(["capture", "--help"]).output();
         let help = help.map(|output| output.stdout).unwrap_or_default();
@@ -180,6 +192,10 @@ impl Place<'_> {
     fn haproxy(&self, mode: &str) -> Outcome<Command> {
         let file = self.directory.join("haproxy.cfg");
         let (address, origin) = (self.address, self.origin);
+        let tls = self.tls.map_or_else(String::new, |files| {
+            let file = files.both.display();
+            format!(" ssl crt {file} alpn http/1.1 ciphersuites TLS_AES_128_GCM_SHA256")
+        });
         // No maxconn: HAProxy takes it from the limit of open files. It also closes idle
         // connections to the origin once a quarter of what maxconn allows is in use, so that a
         // maxconn close to the load makes it connect anew for every request.
@@ -189,7 +205,7 @@ impl Place<'_> {
                 "global\n  nbthread 1\n\
                  defaults\n  mode {mode}\n  timeout connect 5s\n  timeout client 10m\n  \
                  timeout server 10m\n  timeout http-keep-alive 10m\n\
-                 frontend front\n  bind {address}\n  default_backend back\n\
+                 frontend front\n  bind {address}{tls}\n  default_backend back\n\
                  backend back\n  server origin {origin}\n"
             ),
         )?;
@@ -223,9 +239,10 @@ impl Place<'_> {
 }
 
 /// One request through a proxy, to see that it works.
-fn probe(address: SocketAddr) -> Outcome<()> {
+fn probe(address: SocketAddr, tls: bool) -> Outcome<()> {
     let workload = &Workload::ALL[0];
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
+    let stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
+    let mut stream = Stream::new(stream, tls)?;
     exchange(&mut stream, &workload.request(), workload.answer_bytes())
 }
 

@@ -29,6 +29,10 @@ pub(crate) struct Plan {
     /// Load before each measured window, in milliseconds
     #[arg(long, default_value_t = 700, value_parser = clap::value_parser!(u64).range(0..=120_000))]
     pub(crate) warm_up_ms: u64,
+    /// TLS 1.3 between load and proxy, AES-128-GCM, with tapline and `HAProxy` http; adds full
+    /// handshakes to the workloads
+    #[arg(long)]
+    pub(crate) tls: bool,
     /// Pin nothing: proxy, origin and load share all cores
     #[arg(long)]
     pub(crate) both_cores: bool,
@@ -85,7 +89,8 @@ impl Plan {
 
     /// The workloads asked for, in the order of the table.
     pub(crate) fn workloads(&self) -> Vec<&'static Workload> {
-        if self.only.is_empty() { Workload::ALL.iter().collect() } else { self.only.clone() }
+        let all = || Workload::ALL.iter().filter(|workload| self.tls || !workload.is_handshakes());
+        if self.only.is_empty() { all().collect() } else { self.only.clone() }
     }
 
     /// The proxies asked for; the default differs for memory, where `direct` has no proxy.
@@ -93,6 +98,9 @@ impl Plan {
         let asked: Vec<Variant> = self.proxies.iter().flatten().copied().collect();
         match (asked.is_empty(), self.idle) {
             (false, None) => asked,
+            (true, _) if self.tls => {
+                [Variant::TaplineOff, Variant::TaplineLog, Variant::HaproxyHttp].to_vec()
+            }
             (false, Some(_)) => asked.into_iter().filter(|v| *v != Variant::Direct).collect(),
             (true, None) => [
                 Variant::Direct,
@@ -145,6 +153,8 @@ pub(crate) struct RoleArguments {
     pub(crate) warm_up_ms: u64,
     #[arg(long, default_value_t = 1)]
     pub(crate) connections: u32,
+    #[arg(long)]
+    pub(crate) tls: bool,
     #[arg(long, value_delimiter = ',')]
     pub(crate) proxy_pids: Vec<u32>,
     #[arg(long)]

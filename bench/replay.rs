@@ -213,7 +213,7 @@ impl Bench<'_> {
         command.args(["replay", "--speedup", "max", "--until-end"]);
         command.arg(format!("--target=http://{target}"));
         command.arg(format!("--group=bench-{}", self.runs));
-        command.arg("--log").arg(log).arg("--state-dir").arg(state.path());
+        command.arg("--log").arg(log).arg("--state-dir").arg(state.path().join("state"));
         command.arg("--summary").arg(&summary).args(more);
         let output = state.path().join("output");
         let mut process = Process::proxy("tapline replay", command, None, &output)?;

@@ -1,6 +1,6 @@
 //! The requests sent and the answers expected.
 //!
-//! It owns the five workloads and the bytes of their requests. It never does I/O.
+//! It owns the workloads and the bytes of their requests. It never does I/O.
 
 /// One closed loop: each connection sends the same request again once it has the whole answer.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct Workload {
 
 impl Workload {
     /// Every workload, in the order of the table.
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self {
             name: "get-1k",
             title: "GET 1 KiB × 32",
@@ -47,11 +47,17 @@ impl Workload {
             connections: 256,
             body: Body::Answer(1 << 10),
         },
+        Self {
+            name: HANDSHAKES,
+            title: "full TLS handshake and GET 1 KiB, one after the other",
+            connections: 1,
+            body: Body::Answer(1 << 10),
+        },
     ];
 
     /// The workload of that name, or the names there are.
     pub(crate) fn by_name(name: &str) -> Result<&'static Self, String> {
-        static ALL: [Workload; 5] = Workload::ALL;
+        static ALL: [Workload; 6] = Workload::ALL;
         ALL.iter().find(|w| w.name == name).ok_or_else(|| {
             let known: Vec<&str> = ALL.iter().map(|w| w.name).collect();
             format!("no such workload; one of: {}", known.join(", "))
@@ -76,6 +82,11 @@ impl Workload {
                 request
             }
         }
+    }
+
+    /// Whether each request has a connection and a handshake of its own; only with TLS.
+    pub(crate) fn is_handshakes(&self) -> bool {
+        self.name == HANDSHAKES
     }
 
     /// Length of the body that a right answer has, in bytes.
@@ -106,5 +117,6 @@ fn bulk_body(bytes: usize) -> Vec<u8> {
     body
 }
 
+const HANDSHAKES: &str = "handshake";
 /// Length of the origin's answer to anything whose path does not end in a size, in bytes.
 pub(crate) const BULK_ANSWER_BYTES: usize = 256;

@@ -2,6 +2,7 @@
 //!
 //! The modules stand in the order in which data flows; arrows between them point one way.
 
+pub mod admin;
 pub mod ask;
 pub mod capture;
 pub mod cli;

@@ -22,7 +22,8 @@ fn a_full_disk_stops_writes_and_nothing_else() {
     };
     let state = scratch.path().join("state");
     let origin = Origin::answering(|_| ok(b"done"));
-    let tapline = &mut Capture::of(origin.port()).state(&state).start();
+    let capture = Capture::of(origin.port()).state(&state).flag("--readiness-patience", "1s");
+    let tapline = &mut capture.admin().start();
     let mut acknowledged = Vec::new();
     let mut refused = None;
     // More than the disk holds, on one connection after the other.
@@ -61,6 +62,10 @@ fn a_full_disk_stops_writes_and_nothing_else() {
         let answer = Client::connect(tapline.port()).ask(&bare("GET", "/still"));
         assert_eq!(answer.status(), 200, "reads go on");
     }
+    let ready = || Client::connect(tapline.admin()).ask(&bare("GET", "/readyz"));
+    assert!(wait::until(PATIENCE, || ready().status() == 503), "{}", ready().text());
+    let text = ready().text();
+    assert!(text.contains("sink_waiting") && text.contains("space"), "{text}");
     tapline.kill();
     let records = Records::of_log(&state.join("log"));
     for number in acknowledged {

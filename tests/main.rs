@@ -8,22 +8,30 @@
     reason = "a test and its rig fail by panicking; there is nobody to hand an error to"
 )]
 
+mod admin;
+mod configuration;
 mod disk_full;
 mod doctor;
 mod feed;
 mod framing_agreement;
 mod fuzz;
 mod golden;
+mod handover;
 mod holding;
 mod house;
 mod kill9;
+mod logging;
 mod real_clients;
 mod refused;
 mod replay;
 mod replay_clusters;
+mod replay_members;
 mod rig;
+mod service;
 mod shutdown;
 mod startup;
+mod tls;
 mod topic_deleted;
 mod transparency;
 mod tune;
+mod units;

@@ -202,5 +202,4 @@ const HEADS: &[(&str, &str, u16)] = &[
     ("no method", " / HTTP/1.1\r\nHost: s\r\n\r\n", 400),
     ("method of other characters", "G(T / HTTP/1.1\r\nHost: s\r\n\r\n", 400),
     ("two hosts", "GET / HTTP/1.1\r\nHost: s\r\nHost: t\r\n\r\n", 400),
-    ("TLS", "\x16\x03\x01\x02\x00\x01\x00\x01\u{7c}\x03\x03", 400),
 ];

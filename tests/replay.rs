@@ -1,6 +1,7 @@
 //! `tapline replay` against a scripted target: what arrives there, what is sent again, what is put
 //! aside, and what is refused.
 
+mod admin;
 mod golden;
 mod refusals;
 mod secure;

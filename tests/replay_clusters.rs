@@ -2,6 +2,7 @@
 //! documents stand in both, whatever happened in between.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::rig::message::Reader;
 use crate::rig::mixed::{Documents, MARK, Mix, Totals};
 use crate::rig::opensearch::OpenSearch;
 use crate::rig::relay::Relay;
-use crate::rig::replayer::{Replay, Replayer};
+use crate::rig::replayer::Replay;
 use crate::rig::tapline::Capture;
 use crate::rig::{python, services, wait};
 
@@ -22,21 +23,48 @@ fn replay_of_real_clients_from_the_log_gives_the_same_documents() {
     if !services::wanted("replay_of_real_clients_from_the_log_gives_the_same_documents") {
         return;
     }
+    let log = |state: &Path| state.join("log");
+    real_clients("real", |capture| capture, |replay, state| replay.log(&log(state)));
+}
+
+#[test]
+fn replay_of_real_clients_from_kafka_gives_the_same_documents() {
+    if !services::wanted("replay_of_real_clients_from_kafka_gives_the_same_documents") {
+        return;
+    }
+    let (kafka, topic) = (Kafka::shared(), "real-clients");
+    kafka.create_topic(topic, 3, &[]);
+    real_clients(
+        topic,
+        |capture| capture.kafka(kafka, topic),
+        |replay, _| replay.kafka(kafka, topic, topic).switch("--until-end"),
+    );
+}
+
+/// Python clients through the proxy to a source, and all of it to the target.
+fn real_clients(
+    prefix: &str,
+    capture: impl FnOnce(Capture) -> Capture,
+    replay: impl FnOnce(Replay, &Path) -> Replay,
+) {
     let operations = services::scale(2_000, 50_000);
     let state = tempfile::tempdir().unwrap();
-    let mut tapline = Capture::of(Elasticsearch::shared().port()).state(state.path()).start();
+    let source = Elasticsearch::shared().port();
+    let mut tapline = capture(Capture::of(source).state(state.path())).start();
     let url = format!("http://127.0.0.1:{}", tapline.port());
-    let arguments = [url.as_str(), "real", "7", &operations.to_string(), "6", "--shared", "200"];
+    let arguments = [&url, prefix, "7", &operations.to_string(), "6", "--shared", "200"];
     let printed = python::run("mixed.py", &arguments).unwrap_or_else(|error| panic!("{error}"));
     tapline.stop();
     println!("{printed}");
     let totals: serde_json::Value = serde_json::from_str(&printed).unwrap();
     assert_eq!(totals["calls"], operations);
     assert!(totals["409"].as_u64() > Some(10), "there are conflicts: {totals}");
-    let replay = Replay::to(OpenSearch::shared().port(), &state.path().join("replay"));
-    let summary = replay.log(&state.path().join("log")).succeed();
+    let to = Replay::to(OpenSearch::shared().port(), &state.path().join("replay"));
+    let summary = replay(to, state.path()).succeed();
+    println!("{summary:?}");
     assert!(summary.requests >= operations, "{summary:?}");
-    assert_equal("real");
+    assert_eq!((summary.overlaps_by_capture, summary.order_cycles), (0, 0), "{summary:?}");
+    assert_equal(prefix);
 }
 
 #[test]
@@ -65,6 +93,8 @@ fn replay_of_concurrent_writes_to_the_same_documents_never_differs() {
             prefix: &prefix,
             clients: 32,
             documents: Documents::Shared(50),
+            // Beginnings matter, when nothing is known of the indices, so rather more runs than longer ones.
+            requests: services::scale(1_500, 3_000),
             seed: 100 + run,
             ..mix()
         };
@@ -73,6 +103,8 @@ fn replay_of_concurrent_writes_to_the_same_documents_never_differs() {
         let replay = Replay::to(OpenSearch::shared().port(), &state.path().join("replay"));
         let summary = replay.log(&state.path().join("log")).succeed();
         println!("{prefix}: {summary:?}");
+        let counts = (summary.overlaps_by_capture, summary.order_cycles);
+        assert_eq!(counts, (0, 0), "every overlap has an answer that tells: {summary:?}");
         assert_equal(&prefix);
     }
 }
@@ -114,68 +146,6 @@ fn replay_killed_again_and_again_gives_the_same_documents() {
     assert!(again <= kills * WINDOW, "{again} requests were sent again, {kills} kills");
 }
 
-#[test]
-fn replay_by_members_who_come_and_go_gives_the_same_documents() {
-    if !services::wanted("replay_by_members_who_come_and_go_gives_the_same_documents") {
-        return;
-    }
-    if services::scale(1, 2) == 1 {
-        println!("left out: it takes two minutes; TAPLINE_TEST_SLOW=1 runs it");
-        return;
-    }
-    let kafka = Kafka::shared();
-    kafka.create_topic("members", 6, &[]);
-    let rebalances = services::scale(3, 10);
-    let mix = Mix {
-        prefix: "members",
-        // Connections are told apart by their documents: order across members is not promised.
-        documents: Documents::Own,
-        scripts: false,
-        whole: false,
-        requests: services::scale(3_000, 50_000),
-        ..mix()
-    };
-    let (source, target) = (Elasticsearch::shared().port(), OpenSearch::shared().port());
-    mix.prepare(source);
-    mix.prepare(target);
-    let state = tempfile::tempdir().unwrap();
-    let mut members: Vec<Replayer> = Vec::new();
-    let mut joined = 0;
-    let mut join = || {
-        // Each has a state directory of its own, as on a machine of its own.
-        joined += 1;
-        let own = state.path().join(format!("member-{joined}"));
-        Replay::to(target, &own).kafka(kafka, "members", "members").start()
-    };
-    members.extend([join(), join(), join()]);
-    let tapline = Capture::of(source).state(&state.path().join("capture"));
-    let mut tapline = tapline.kafka(kafka, "members").start();
-    let port = tapline.port();
-    thread::scope(|scope| {
-        let load = scope.spawn(|| mix.run(port));
-        for number in 0..rebalances {
-            // Members work for a while between two changes; nothing depends on how long.
-            thread::sleep(Duration::from_millis(1_500));
-            let leaves = members.remove(0);
-            // Every other one leaves without a word.
-            if number % 2 == 0 {
-                leaves.stop();
-            } else {
-                assert!(leaves.kill(), "member {number} had ended");
-            }
-            members.push(join());
-        }
-        load.join().expect("the load does not panic");
-    });
-    tapline.stop();
-    for member in members {
-        member.stop();
-    }
-    let last = Replay::to(target, &state.path().join("last"));
-    last.kafka(kafka, "members", "members").switch("--until-end").succeed();
-    assert_equal("members");
-}
-
 /// Runs a load through the proxy; the state directory with the capture log.
 fn record(mix: &Mix, with: impl FnOnce(Capture) -> Capture) -> (TempDir, Totals) {
     let state = tempfile::tempdir().unwrap();
@@ -195,6 +165,7 @@ fn mix() -> Mix<'static> {
         documents: Documents::Shared(200),
         scripts: true,
         whole: true,
+        plain: false,
         seed: 5,
     }
 }

@@ -72,6 +72,75 @@ fn under_load_every_answered_request_is_recorded() {
 }
 
 #[test]
+fn what_does_not_end_is_cut_at_the_deadline() {
+    let origin = Origin::start(|visit| {
+        let request = visit.head()?;
+        if request.field("Upgrade").is_some() {
+            visit.send(
+                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: upgrade\r\n\r\n",
+            )?;
+        }
+        visit.until_end().map(drop)
+    });
+    let tapline = &mut Capture::of(origin.port()).flag("--drain-timeout", "1s").start();
+    let mut upload = Client::connect(tapline.port());
+    upload.send(b"PUT /i/_doc/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\nhalf");
+    assert!(origin.conversation(0).received.holds(b"half", PATIENCE));
+    let mut tunnel = Client::connect(tapline.port());
+    tunnel.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n");
+    assert_eq!(tunnel.head().status(), 101);
+    tunnel.send(b"through the tunnel");
+    assert!(origin.conversation(1).received.holds(b"through the tunnel", PATIENCE));
+    tapline.stop();
+    assert_eq!(upload.remainder(), b"");
+    assert_eq!(tunnel.remainder(), b"");
+    let records = Records::of_log(&tapline.log());
+    assert_eq!(records.connections().len(), 2);
+    assert!(records.connections().iter().all(|captured| captured.closed), "{records:?}");
+    assert!(records.connections().iter().any(|captured| captured.read.ends_with(b"half")));
+}
+
+#[test]
+fn a_second_signal_gives_up_what_is_in_flight() {
+    let origin = Origin::start(|visit| visit.until_end().map(drop));
+    let tapline = &mut Capture::of(origin.port()).start();
+    let mut client = Client::connect(tapline.port());
+    client.send(&bare("GET", "/never-answered"));
+    assert!(origin.conversation(0).received.holds(b"never", PATIENCE));
+    tapline.ask_to_stop();
+    assert!(wait::until(PATIENCE, || tapline.output().contains("capture.stopping")));
+    tapline.ask_to_stop();
+    assert_eq!(tapline.wait(), Some(1), "{}", tapline.output());
+    assert!(tapline.output().contains("second signal"), "{}", tapline.output());
+}
+
+#[test]
+fn with_a_delay_it_serves_on_before_it_drains() {
+    let origin = Origin::answering(|_| ok(b"served"));
+    let tapline = &mut Capture::of(origin.port()).flag("--drain-delay", "1h").start();
+    tapline.ask_to_stop();
+    assert!(wait::until(PATIENCE, || tapline.output().contains("capture.stopping")));
+    assert_eq!(Client::connect(tapline.port()).ask(&bare("GET", "/")).text(), "served");
+    // The next one ends the delay; with nothing in flight that is the end.
+    tapline.stop();
+    let tapline = &mut Capture::of(origin.port()).flag("--drain-delay", "50ms").start();
+    tapline.stop();
+}
+
+/// A connection is accepted, and its request is still on its way when the stop comes.
+#[test]
+fn a_request_that_is_on_its_way_is_served() {
+    let origin = Origin::answering(|_| ok(b"served"));
+    let tapline = &mut Capture::of(origin.port()).start();
+    let mut client = Client::connect(tapline.port());
+    tapline.ask_to_stop();
+    let port = tapline.port();
+    assert!(wait::until(PATIENCE, || TcpStream::connect(("127.0.0.1", port)).is_err()));
+    assert_eq!(client.ask(&bare("GET", "/")).text(), "served");
+    assert_eq!(tapline.wait(), Some(0), "{}", tapline.output());
+}
+
+#[test]
 fn reads_are_on_disk_within_the_flush_age() {
     let origin = Origin::answering(|_| ok(b"read me"));
     let tapline = &mut Capture::of(origin.port()).flag("--flush-age", "200ms").start();

@@ -57,13 +57,13 @@ fn a_state_directory_that_cannot_be_used_is_named() {
         let open = scratch.path().join("open-to-all");
         fs::create_dir(&open).unwrap();
         fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
-        let outcome = Capture::of(port::free()).state(&open).refusal();
+        let outcome = Capture::of(port::free()).state_as_it_is(&open).refusal();
         assert_says(&outcome, CONFIG, &["open-to-all"]);
     } else {
         let closed = scratch.path().join("closed");
         fs::create_dir(&closed).unwrap();
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
-        let outcome = Capture::of(port::free()).state(&closed).refusal();
+        let outcome = Capture::of(port::free()).state_as_it_is(&closed).refusal();
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
         assert_says(&outcome, CONFIG, &["closed", "ermission"]);
     }
@@ -113,25 +113,6 @@ fn a_source_whose_name_has_no_address_is_named() {
         &state.path().to_string_lossy(),
     ]);
     assert_says(&outcome, UNAVAILABLE, &["no-such-host.invalid", "resolved"]);
-}
-
-#[test]
-fn tls_is_refused_by_name_until_it_is_there() {
-    for mode in ["self-signed", "files"] {
-        let state = tempfile::tempdir().unwrap();
-        let outcome = run(&[
-            "capture",
-            "--source",
-            "http://127.0.0.1:1",
-            "--listen",
-            &format!("127.0.0.1:{}", port::free()),
-            "--state-dir",
-            &state.path().to_string_lossy(),
-            "--tls",
-            mode,
-        ]);
-        assert_says(&outcome, CONFIG, &["--tls off", mode]);
-    }
 }
 
 #[test]

@@ -6,13 +6,20 @@ mod capture;
 mod demo;
 mod doctor;
 mod log;
-mod logging;
+mod operation;
+mod reference;
 mod replay;
+mod settings;
 mod tune;
 
-use clap::{Parser, Subcommand, error::ErrorKind};
+use std::{collections::BTreeMap, env, ffi::OsString, fmt::Write as _};
 
-use crate::observe::{ExitCode, Failure};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
+
+use crate::{
+    config::{Effective, Provenance},
+    observe::{ExitCode, Failure, logging},
+};
 
 /// Durable capture and replay of live Elasticsearch and OpenSearch traffic.
 #[derive(Debug, Parser)]
@@ -34,24 +41,35 @@ enum Command {
 
 /// Parses the command line of this process and does what it says.
 pub fn run() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            // Help and version are answers, not errors.
-            let _ = error.print();
-            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            return if asked { ExitCode::Ok } else { ExitCode::Usage };
+    let Read { command, effective, notes } = match read() {
+        Ok(read) => read,
+        Err(Unread::Answer(answer)) => {
+            let _ = answer.print();
+            return ExitCode::Ok;
         }
+        Err(Unread::Wrong(failure)) => return conclude(Err(failure)),
     };
-    logging::start();
-    let result = match arguments.command {
-        Command::Capture(arguments) => capture::run(*arguments),
+    match &command {
+        Command::Capture(arguments) => arguments.operation.start_logging(),
+        Command::Replay(arguments) => arguments.operation.start_logging(),
+        Command::Demo(_) | Command::Doctor(_) | Command::Log(_) | Command::Tune(_) => {
+            logging::start(None, logging::Format::Auto)
+        }
+    }
+    for (event, text) in notes {
+        tracing::warn!(event, "{text}");
+    }
+    conclude(match command {
+        Command::Capture(arguments) => capture::run(*arguments, effective),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Doctor(arguments) => doctor::run(*arguments),
         Command::Log(arguments) => log::run(arguments),
-        Command::Replay(arguments) => replay::run(*arguments),
+        Command::Replay(arguments) => replay::run(*arguments, effective),
         Command::Tune(arguments) => tune::run(&arguments),
-    };
+    })
+}
+
+fn conclude(result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::Ok,
         Err(failure) => {
@@ -61,11 +79,101 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// The arguments of this process's `tapline capture`, read again: the environment cannot have changed, files can.
-fn capture_again() -> Result<capture::Arguments, Failure> {
-    match Arguments::try_parse() {
-        Ok(Arguments { command: Command::Capture(arguments) }) => Ok(*arguments),
-        Ok(_) => Err(Failure::new(ExitCode::Bug, "this process does not capture")),
-        Err(error) => Err(Failure::new(ExitCode::Usage, error)),
+/// What this process was told.
+struct Read {
+    command: Command,
+    effective: Effective,
+    notes: Vec<(&'static str, String)>,
+}
+
+/// Why there is no [`Read`].
+enum Unread {
+    /// Help and version are answers, not errors.
+    Answer(clap::Error),
+    Wrong(Failure),
+}
+
+/// Every flag of every subcommand.
+fn command() -> clap::Command {
+    let mut command = Arguments::command();
+    for (subcommand, variables) in operation::VARIABLES {
+        command = command.mut_subcommand(subcommand, |subcommand| {
+            let set = |subcommand: clap::Command, (id, variable): (&'static str, &'static str)| {
+                subcommand.mut_arg(id, |arg| arg.env(variable))
+            };
+            variables.into_iter().fold(subcommand, set)
+        });
+    }
+    command.build();
+    command
+}
+
+/// Reads command line, environment and file.
+fn read() -> Result<Read, Unread> {
+    let mut given = env::args_os();
+    let program = given.next().unwrap_or_else(|| "tapline".into());
+    let mut given: Vec<OsString> = given.collect();
+    let command = command();
+    let checks = given.iter().any(|token| token == "--check");
+    // A check tells two results apart only.
+    let as_asked = |failure: Failure| {
+        Unread::Wrong(if checks { Failure::configuration(failure) } else { failure })
+    };
+    let name = given.first().and_then(|name| name.to_str()).map(str::to_owned);
+    let subcommand = name.as_deref().and_then(|name| command.find_subcommand(name));
+    let mut assembled = settings::Assembled::default();
+    if let Some(subcommand) = subcommand {
+        let rest = given.split_off(1);
+        let environment = |name: &str| env::var(name).ok();
+        assembled = settings::assemble(subcommand, rest, &environment).map_err(as_asked)?;
+    }
+    let line = [program].into_iter().chain(given).chain(assembled.tokens);
+    let matches = command.clone().try_get_matches_from(line).map_err(|error| {
+        let answer = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+        if answer { Unread::Answer(error) } else { as_asked(wrong(&error, &assembled.origins)) }
+    })?;
+    let effective = match (subcommand, matches.subcommand()) {
+        (Some(subcommand), Some((_, found))) => {
+            settings::effective(subcommand, found, &assembled.origins)
+        }
+        _ => Effective::default(),
+    };
+    let arguments = Arguments::from_arg_matches(&matches)
+        .map_err(|error| as_asked(wrong(&error, &assembled.origins)))?;
+    Ok(Read { command: arguments.command, effective, notes: assembled.notes })
+}
+
+/// What clap says, and where a flag comes from that was not on the command line.
+fn wrong(error: &clap::Error, origins: &BTreeMap<String, Provenance>) -> Failure {
+    let text = error.to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+    let named = |(flag, _): &(&String, &Provenance)| {
+        let flag = format!("--{flag}");
+        let ends =
+            |rest: &str| !rest.starts_with(|next: char| next.is_alphanumeric() || next == '-');
+        text.match_indices(&flag).any(|(at, _)| ends(&text[at + flag.len()..]))
+    };
+    let (mut code, mut hints) = (ExitCode::Usage, String::new());
+    for (flag, origin) in origins.iter().filter(named) {
+        if matches!(origin, Provenance::File(..)) {
+            code = ExitCode::Configuration;
+        }
+        if *origin != Provenance::Default {
+            let _ = write!(hints, "\n--{flag} comes from {origin}");
+        }
+    }
+    Failure::new(code, format!("{text}{hints}"))
+}
+
+/// The settings of this process's `tapline capture`, read again: the environment cannot have changed, files can.
+fn capture_again() -> Result<(capture::Arguments, Effective), Failure> {
+    match read() {
+        Ok(Read { command: Command::Capture(arguments), effective, .. }) => {
+            Ok((*arguments, effective))
+        }
+        Ok(_) | Err(Unread::Answer(_)) => {
+            Err(Failure::new(ExitCode::Bug, "this process does not capture"))
+        }
+        Err(Unread::Wrong(failure)) => Err(failure),
     }
 }

@@ -4,9 +4,11 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
+use super::operation::Operation;
 use crate::{
     config::{
-        KafkaConfig,
+        AdminAddress, AdminConfig, Effective, KafkaConfig, Loaded, REPLAY_ADMIN_PORT,
+        otlp_endpoint,
         replay::{
             Auth, Conditions, Ids, Input, Only, Order, Refused, ReplayConfig, Speed, StartAfter,
             TargetTls,
@@ -184,7 +186,8 @@ pub(super) struct Arguments {
     #[arg(long, env = "TAPLINE_REPLAY_IDS", value_enum, default_value = "source")]
     ids: Ids,
 
-    /// Writes that the source refused with 409, 429 or 503, and so had no effect there
+    /// Writes that the source refused with 401, 403, 404, 409, 429 or 503, and requests for whole indices that it
+    /// refused at all: they had no effect there
     #[arg(long, env = "TAPLINE_REPLAY_REFUSED", value_enum, default_value = "skip")]
     refused: Refused,
 
@@ -275,9 +278,29 @@ pub(super) struct Arguments {
     #[arg(long, env = "TAPLINE_REPLAY_SUMMARY", value_name = "FILE")]
     summary: Option<PathBuf>,
 
-    /// Address of the admin endpoint; in this version only `off` works
-    #[arg(long, env = "TAPLINE_REPLAY_ADMIN", value_name = "ADDR", default_value = "off")]
-    admin: String,
+    /// Address of the admin endpoint (/livez /readyz /startupz /metrics /status /config), or off [default:
+    /// 127.0.0.1:9601, as soon as it is free]
+    #[arg(long, env = "TAPLINE_REPLAY_ADMIN", value_name = "ADDR|off")]
+    admin: Option<AdminAddress>,
+
+    /// How long nothing must have been sent before /readyz says so with a 503
+    #[arg(
+        long,
+        env = "TAPLINE_REPLAY_READINESS_PATIENCE",
+        value_name = "TIME",
+        default_value = "5s",
+        value_parser = units::duration
+    )]
+    readiness_patience: Duration,
+
+    /// Push metrics to an OpenTelemetry collector too, as OTLP over HTTP: http(s)://host:4318
+    #[arg(
+        long,
+        env = "TAPLINE_REPLAY_OTLP_ENDPOINT",
+        value_name = "URL",
+        value_parser = otlp_endpoint
+    )]
+    otlp_endpoint: Option<String>,
 
     /// How long a stop waits for what is in flight before it is left to the next run
     #[arg(
@@ -288,6 +311,9 @@ pub(super) struct Arguments {
         value_parser = units::duration
     )]
     drain_timeout: Duration,
+
+    #[command(flatten)]
+    pub(super) operation: Operation,
 }
 
 /// The values of --auth.
@@ -305,8 +331,10 @@ enum AuthMode {
     Keep,
 }
 
-pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    service::replay::run(&config(arguments)?)
+pub(super) fn run(arguments: Arguments, effective: Effective) -> Result<(), Failure> {
+    let check = arguments.operation.check;
+    let loaded = Loaded { config: config(arguments)?, effective };
+    if check { service::preflight::replay(&loaded) } else { service::replay::run(&loaded) }
 }
 
 fn config(arguments: Arguments) -> Result<ReplayConfig, Failure> {
@@ -332,12 +360,6 @@ fn config(arguments: Arguments) -> Result<ReplayConfig, Failure> {
         return refuse(
             "--start-after snapshot:… asks the source cluster: name it with --source".into(),
         );
-    }
-    if a.admin != "off" {
-        return refuse(format!(
-            "this version has no admin endpoint yet: leave out --admin {} or say --admin off",
-            a.admin
-        ));
     }
     if a.group.is_empty() {
         return refuse("--group must not be empty".into());
@@ -408,6 +430,7 @@ fn config(arguments: Arguments) -> Result<ReplayConfig, Failure> {
         tuples,
         summary: a.summary,
         drain_timeout: a.drain_timeout,
+        admin: AdminConfig::new(a.admin, REPLAY_ADMIN_PORT, a.readiness_patience, a.otlp_endpoint),
     })
 }
 

@@ -2,7 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::{http::Limits, net::SourceUrl, sys::cpu::CpuList};
+use super::{AdminConfig, Lifecycle, SourceTlsConfig, TlsConfig};
+use crate::{http::Limits, net::SourceUrl, observe::logging::Level, sys::cpu::CpuList};
 
 /// Everything that `tapline capture` can be told.
 #[derive(Clone, Debug)]
@@ -16,7 +17,9 @@ pub struct CaptureConfig {
     /// Processors for the workers.
     pub cpus: Option<CpuList>,
     /// TLS to clients.
-    pub tls: TlsMode,
+    pub tls: TlsConfig,
+    /// TLS to the source.
+    pub source_tls: SourceTlsConfig,
     /// Where node name and log are kept.
     pub state_dir: PathBuf,
     /// The capture log; by default `log` in the state directory.
@@ -37,10 +40,29 @@ pub struct CaptureConfig {
     pub http_limits: Limits,
     /// How long a stop may take before connections are cut.
     pub drain_timeout: Duration,
+    /// How the process begins and ends.
+    pub lifecycle: Lifecycle,
     /// Length of a segment of the capture log.
     pub segment_bytes: u64,
     /// Free space that the capture log leaves to others.
     pub log_reserve: u64,
+    /// The admin endpoint.
+    pub admin: AdminConfig,
+    /// What is logged; by default what `TAPLINE_LOG` says.
+    pub log_level: Option<Level>,
+}
+
+impl CaptureConfig {
+    /// Where the capture log lies; `None` when nothing is captured.
+    pub fn log_dir(&self) -> Option<PathBuf> {
+        let default = || self.state_dir.join("log");
+        (!self.no_capture).then(|| self.log.clone().unwrap_or_else(default))
+    }
+
+    /// What happens while the log takes no records, as `--on-capture-unavailable` calls it.
+    pub fn policy(&self) -> &'static str {
+        if self.no_capture { "none" } else { "block" }
+    }
 }
 
 /// Where records go when they go to Kafka.
@@ -52,15 +74,4 @@ pub struct KafkaConfig {
     pub topic: String,
     /// librdkafka properties.
     pub file: Option<PathBuf>,
-}
-
-/// TLS to clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum TlsMode {
-    /// A certificate made once and kept in the state directory.
-    SelfSigned,
-    /// Plaintext.
-    Off,
-    /// A certificate and key from files.
-    Files,
 }

@@ -2,12 +2,20 @@
 //!
 //! Values only: nothing is opened, resolved or started here.
 
+mod admin;
 mod capture;
 mod doctor;
+mod effective;
+mod lifecycle;
+mod tls;
 
 pub mod limits;
 pub mod replay;
 pub mod units;
 
-pub use capture::{CaptureConfig, KafkaConfig, TlsMode};
+pub use admin::{AdminAddress, AdminConfig, CAPTURE_ADMIN_PORT, REPLAY_ADMIN_PORT, otlp_endpoint};
+pub use capture::{CaptureConfig, KafkaConfig};
 pub use doctor::DoctorConfig;
+pub use effective::{Effective, Loaded, Provenance, Setting};
+pub use lifecycle::Lifecycle;
+pub use tls::{SourceTlsConfig, TlsConfig, TlsMode};

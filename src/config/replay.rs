@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::KafkaConfig;
+use super::{AdminConfig, KafkaConfig};
 use crate::{net::SourceUrl, sys::cpu::CpuList};
 
 /// Everything that `tapline replay` can be told.
@@ -84,6 +84,8 @@ pub struct ReplayConfig {
     pub summary: Option<PathBuf>,
     /// How long a stop waits for what is in flight.
     pub drain_timeout: Duration,
+    /// The admin endpoint.
+    pub admin: AdminConfig,
 }
 
 /// Where records come from.

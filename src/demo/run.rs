@@ -53,7 +53,15 @@ pub fn run(
     let state = scratch.0.join("capture");
     let log = state.join("log");
     let mut capture = Tapline::start(exe, &scratch, "capture", |command| {
-        command.args(["capture", "--tls", "off", "--source", &url(source.addr())]);
+        command.args([
+            "capture",
+            "--tls",
+            "off",
+            "--admin",
+            "off",
+            "--source",
+            &url(source.addr()),
+        ]);
         command.args(["--listen", &listen.to_string(), "--state-dir"]).arg(&state);
     })?;
     capture.wait_for(listen)?;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::Finding;
-use crate::{config::DoctorConfig, net::Bind, sys::tree::Tree};
+use crate::{config::DoctorConfig, net::Doors, sys::tree::Tree};
 
 /// What was seen.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub(super) struct Facts {
 
 pub(super) fn look(tree: &Tree, config: &DoctorConfig) -> Facts {
     let listen = config.listen.iter().map(|address| {
-        let taken = Bind(*address).bind(1);
+        let taken = Doors::bind(&[*address], 1);
         (*address, taken.err().map(|error| error.to_string()))
     });
     let own = std::process::id().to_string();

@@ -17,6 +17,13 @@ pub fn refusal(status: u16, reason: &str) -> Vec<u8> {
     answer(status, "tapline_refused", &text, "")
 }
 
+/// The answer to a client that speaks HTTP without TLS on a port for TLS.
+pub fn not_tls() -> Vec<u8> {
+    let text = "This port speaks TLS: use https:// (with tapline's own certificate: curl -k, or trust the file \
+                self-signed.crt of its state directory). Nothing was forwarded.";
+    answer(400, "tapline_tls_expected", text, "")
+}
+
 /// The answer when the source cannot be reached or ended without one. `source` is its address.
 pub fn bad_gateway(source: &str, why: &str) -> Vec<u8> {
     let text = format!(

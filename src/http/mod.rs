@@ -23,7 +23,7 @@ mod status_line;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{bad_gateway, refusal, unavailable};
+pub use answer::{bad_gateway, not_tls, refusal, unavailable};
 pub use malformed::Malformed;
 pub use refusal::Refusal;
 pub use request::{RequestFraming, RequestHead, RequestPart, RequestPiece};

@@ -8,7 +8,7 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 const BACKLOG: i32 = 4096;
 
 /// Below a network load balancer's idle timeout of 350 s, so that a silently dropped connection is found out.
-const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+pub(super) const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_mins(1))
     .with_interval(Duration::from_secs(15))
     .with_retries(4);
@@ -47,7 +47,7 @@ impl std::error::Error for ListenError {}
 
 /// An address to listen on.
 #[derive(Clone, Copy, Debug)]
-pub struct Bind(pub SocketAddr);
+pub(super) struct Bind(pub(super) SocketAddr);
 
 impl Bind {
     /// `workers` sockets on the address. With one worker the socket is exclusive; with more, a
@@ -55,7 +55,7 @@ impl Bind {
     /// would hide.
     ///
     /// They are bound, not listening yet: nobody is let in before everything else is known to work.
-    pub fn bind(self, workers: usize) -> Result<Vec<Socket>, ListenError> {
+    pub(super) fn bind(self, workers: usize) -> Result<Vec<Socket>, ListenError> {
         let fail = |error| ListenError { address: self.0, error };
         let first = self.socket(false).map_err(fail)?;
         if workers == 1 {
@@ -82,10 +82,9 @@ impl Bind {
         Ok(socket)
     }
 
-    /// Opens the doors.
-    pub fn listen(self, sockets: &[Socket]) -> Result<(), ListenError> {
-        let listen = |socket: &Socket| socket.listen(BACKLOG);
-        sockets.iter().try_for_each(listen).map_err(|error| ListenError { address: self.0, error })
+    /// Lets connections in.
+    pub(super) fn listen(self, socket: &Socket) -> Result<(), ListenError> {
+        socket.listen(BACKLOG).map_err(|error| ListenError { address: self.0, error })
     }
 }
 
@@ -98,7 +97,9 @@ mod tests {
         let any: SocketAddr = "127.0.0.1:0".parse().expect("address");
         for workers in [1, 3] {
             let sockets = Bind(any).bind(workers).expect("free");
-            Bind(any).listen(&sockets).expect("free");
+            for socket in &sockets {
+                Bind(any).listen(socket).expect("free");
+            }
             assert_eq!(sockets.len(), workers);
             let taken = sockets[0].local_addr().expect("bound").as_socket().expect("inet");
             for others in [1, 2] {

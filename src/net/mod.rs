@@ -1,9 +1,13 @@
 //! Addresses and listening sockets.
 //!
-//! Makes sockets and hands them over; never reads or writes one, and starts no thread.
+//! Makes sockets and hands them over; reads and writes none but the one on which two processes do that, and starts no
+//! thread.
 
+mod doors;
+pub mod handover;
 mod listen;
 mod source;
 
-pub use listen::{Bind, ListenError};
+pub use doors::{AdoptError, Doors, Share};
+pub use listen::ListenError;
 pub use source::{SourceUrl, SourceUrlError};

@@ -4,14 +4,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 
+use super::Histogram;
 use crate::http::Refusal;
 
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident = $label:literal,)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident = $label:literal,)*) => {
         /// What is counted. Labels are stable: they become metric names.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(usize)]
-        pub enum Counter { $($(#[$doc])* $name,)* }
+        pub enum Counter { $($(#[doc = $doc])* $name,)* }
 
         impl Counter {
             /// All of them.
@@ -20,6 +21,11 @@ macro_rules! counters {
             /// The stable name.
             pub fn label(self) -> &'static str {
                 match self { $(Self::$name => $label,)* }
+            }
+
+            /// What it counts, one sentence.
+            pub fn help(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),*).trim(),)* }
             }
         }
     };
@@ -40,6 +46,16 @@ counters! {
     Held = "requests_held",
     /// Final responses seen.
     Responses = "responses",
+    /// Of them, with a status of 101 (another protocol from there on).
+    Responses1xx = "responses_1xx",
+    /// Of them, with a status of 200 to 299.
+    Responses2xx = "responses_2xx",
+    /// Of them, with a status of 300 to 399.
+    Responses3xx = "responses_3xx",
+    /// Of them, with a status of 400 to 499.
+    Responses4xx = "responses_4xx",
+    /// Of them, with a status of 500 to 599.
+    Responses5xx = "responses_5xx",
     /// Bytes of clients passed on to the source.
     ToSource = "bytes_to_source",
     /// Bytes of the source passed on to clients.
@@ -50,6 +66,8 @@ counters! {
     RecordBytes = "record_bytes",
     /// Records that came back from the sink.
     RecordsReturned = "records_returned",
+    /// Bytes of records that came back from the sink.
+    RecordBytesReturned = "record_bytes_returned",
     /// Requests recorded of which no byte reached the source.
     Undelivered = "requests_undelivered",
     /// Requests that passed uncaptured because the memory budget was used up.
@@ -72,11 +90,96 @@ counters! {
     BudgetPauses = "memory_budget_pauses",
     /// Connections cut at the end of the drain time.
     DrainCut = "drain_cut",
+    /// Turns of the workers' loops.
+    Turns = "worker_turns",
+    /// TLS handshakes with clients that ended well.
+    TlsHandshakes = "tls_handshakes",
+    /// Of them, those that took up an earlier session again.
+    TlsResumed = "tls_handshakes_resumed",
+    /// Clients that spoke HTTP without TLS on a port for TLS; answered with 400.
+    TlsFailedPlaintext = "tls_failed_plaintext",
+    /// Handshakes with clients that failed: no common version of TLS.
+    TlsFailedVersion = "tls_failed_version",
+    /// No common cipher suite, key exchange, signature or application protocol.
+    TlsFailedOffer = "tls_failed_offer",
+    /// The client's certificate was missing or not to be trusted.
+    TlsFailedCertificate = "tls_failed_certificate",
+    /// The client gave up with an alert (it does not trust our certificate, for example).
+    TlsFailedAlert = "tls_failed_alert",
+    /// What came was no TLS or against its rules.
+    TlsFailedMalformed = "tls_failed_malformed",
+    /// The handshake took too long.
+    TlsFailedTimeout = "tls_failed_timeout",
+    /// The client went in the middle of the handshake.
+    TlsFailedClosed = "tls_failed_closed",
+    /// Connections to clients that broke after the handshake because what came could not be opened.
+    TlsBroken = "tls_broken",
+    /// Clients that ended the connection without saying so in TLS.
+    TlsTruncated = "tls_truncated",
+    /// Clients that spoke TLS on a port for plaintext.
+    TlsUnexpected = "tls_on_plaintext_port",
+    /// TLS handshakes with the source that ended well.
+    SourceTlsHandshakes = "source_tls_handshakes",
+    /// TLS handshakes with the source that failed; answered with 502.
+    SourceTlsFailed = "source_tls_failed",
+    /// Connections of the source that ended in the middle of an answer whose end only TLS could tell.
+    SourceTlsTruncated = "source_tls_truncated",
+}
+
+impl Counter {
+    /// The counter of final responses with this status.
+    pub fn of_status(status: u16) -> Self {
+        match status {
+            ..200 => Self::Responses1xx,
+            200..300 => Self::Responses2xx,
+            300..400 => Self::Responses3xx,
+            400..500 => Self::Responses4xx,
+            _ => Self::Responses5xx,
+        }
+    }
+}
+
+/// What goes up and down; each has one owner, as counters have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Gauge {
+    /// Connections with bytes that wait for their records.
+    Waiting,
+    /// Unix time in nanoseconds at which the oldest batch that is not back went to the sink; 0: nothing is outstanding.
+    OldestUnixNs,
+}
+
+/// How long what takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Timing {
+    /// From a request's head to the end of its answer; of a pipelined one, from the end of the answer before it.
+    Request,
+    /// From the first bytes that wait on a connection until none wait any more.
+    Release,
+    /// From handing a batch with held records to the sink until it came back durable.
+    Durable,
+}
+
+impl Timing {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Request, Self::Release, Self::Durable];
+
+    /// The stable name.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Request => "request_duration",
+            Self::Release => "release_wait",
+            Self::Durable => "capture_durable",
+        }
+    }
 }
 
 /// The counters of one worker.
 pub struct Counters {
     values: CachePadded<[AtomicU64; Counter::ALL.len()]>,
+    gauges: [AtomicU64; 2],
+    timings: [Histogram; Timing::ALL.len()],
     refused: Box<[AtomicU64]>,
 }
 
@@ -84,6 +187,8 @@ impl Default for Counters {
     fn default() -> Self {
         Self {
             values: CachePadded::new([const { AtomicU64::new(0) }; Counter::ALL.len()]),
+            gauges: Default::default(),
+            timings: Default::default(),
             refused: Refusal::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
         }
     }
@@ -98,6 +203,31 @@ impl Counters {
     /// Counts a refused request; only the owner may call it.
     pub fn refuse(&self, refusal: Refusal) {
         add(&self.refused[refusal.index()], 1);
+    }
+
+    /// Sets a gauge; only the owner may call it.
+    pub fn set(&self, gauge: Gauge, value: u64) {
+        self.gauges[gauge as usize].store(value, Ordering::Relaxed);
+    }
+
+    /// Moves a gauge up or down; only the owner may call it.
+    pub fn shift(&self, gauge: Gauge, by: i64) {
+        self.set(gauge, self.gauge(gauge).saturating_add_signed(by));
+    }
+
+    /// Counts a duration; only the owner may call it.
+    pub fn observe(&self, timing: Timing, ns: u64) {
+        self.timings[timing as usize].observe(ns);
+    }
+
+    /// One gauge.
+    pub fn gauge(&self, gauge: Gauge) -> u64 {
+        self.gauges[gauge as usize].load(Ordering::Relaxed)
+    }
+
+    /// One histogram.
+    pub fn timing(&self, timing: Timing) -> &Histogram {
+        &self.timings[timing as usize]
     }
 
     /// One value.

@@ -11,6 +11,7 @@ use crate::{
     http::{Answering, Refusal, RequestFraming, ResponseFraming},
     observe::{Counter, Counters},
     ring::{Fd, Ring, SendQueue, Token},
+    tls::Session,
 };
 
 /// The side number of clients in tokens.
@@ -57,6 +58,16 @@ pub(super) struct Connection {
     /// On the list of connections that wait for the memory budget.
     pub(super) over_budget: bool,
     pub(super) opened_ns: u64,
+    /// In a drain: when it was last seen to be busy; 0: not looked at yet.
+    pub(super) busy_ns: u64,
+    /// In a drain: nothing more is read of the client, since it is idle.
+    pub(super) leaving: bool,
+    /// Nothing more is read or forwarded; it is closed when that is said to whoever speaks TLS.
+    pub(super) parting: bool,
+    /// When the oldest request without a complete answer came, or the answer before its own ended.
+    pub(super) asked_ns: u64,
+    /// Since when bytes wait for their records; 0: none do.
+    pub(super) waiting_ns: u64,
     /// When the connect that is under way has taken too long.
     pub(super) connect_due_ns: u64,
     /// The source broke: the client is reset when what it is due is sent.
@@ -68,10 +79,14 @@ pub(super) struct Connection {
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own; they combine freely")]
 pub(super) struct Side {
     pub(super) fd: Option<Fd>,
-    /// What is to be sent to it.
+    /// TLS, if it speaks that.
+    pub(super) tls: Option<Box<Session>>,
+    /// What is to be sent to it, in plaintext.
     pub(super) out: SendQueue,
-    /// Bytes of the send under way; 0: none.
+    /// Bytes of the send under way, sealed if it speaks TLS; 0: none.
     pub(super) sending: u64,
+    /// Something that was queued for it was dropped: what it got is not all.
+    pub(super) cut: bool,
     pub(super) receiving: Receiving,
     /// A hang-up watch is under way.
     pub(super) watching: bool,
@@ -102,6 +117,8 @@ pub(super) enum Upstream {
     None,
     /// Trying the address of this number.
     Connecting(usize),
+    /// Connected; TLS is being agreed upon.
+    Securing,
     Connected,
 }
 
@@ -134,7 +151,8 @@ impl Side {
 
     /// Everything given to it has been sent.
     pub(super) fn is_flushed(&self) -> bool {
-        self.sending == 0 && self.out.is_empty()
+        let said = self.tls.as_ref().is_none_or(|tls| !tls.has_outgoing());
+        self.sending == 0 && self.out.is_empty() && said
     }
 
     /// Bytes queued and under way.
@@ -170,6 +188,11 @@ impl Connection {
             ageing: false,
             over_budget: false,
             opened_ns: 0,
+            busy_ns: 0,
+            leaving: false,
+            parting: false,
+            asked_ns: 0,
+            waiting_ns: 0,
             connect_due_ns: 0,
             reset_after_flush: false,
         }
@@ -319,9 +342,13 @@ impl Connection {
 
     /// Closes one socket as soon as no operation is under way on it.
     pub(super) fn close_side<R: Ring>(&mut self, core: &mut Core<R>, number: u8, reset: bool) {
+        let token = Token::new(self.token.index(), self.token.generation(), number);
         let side = self.side(number);
         let (Some(fd), None) = (side.fd, side.closing) else { return };
         side.closing = Some(reset);
+        if !reset {
+            super::secure::send_farewell(&mut core.ring, side, token, fd);
+        }
         if !side.is_still() {
             core.ring.cancel_all(fd);
         }
@@ -348,7 +375,7 @@ impl Connection {
         self.drop_queued(core, SOURCE);
         self.close_side(core, SOURCE, true);
         // Behind the source's FIN there is nowhere to say it.
-        if !self.client.shut {
+        if !self.client.shut && !answer.is_empty() {
             self.client.out.push(crate::ring::Segment::owned(answer));
         }
         self.phase = Phase::Answered;
@@ -379,6 +406,7 @@ impl Connection {
             self.hold.clear(&mut |segment| discard(ring, &mut recorder.pool, segment));
         }
         while let Some(segment) = self.side(side).out.pop() {
+            self.side(side).cut = true;
             discard(ring, &mut recorder.pool, segment);
         }
     }
@@ -392,6 +420,7 @@ pub(super) struct CoreParts<'a, R> {
     pub(super) capture: bool,
     pub(super) record_bytes_max: usize,
     pub(super) record_bytes_target: usize,
+    pub(super) now_ns: u64,
     pub(super) ring: &'a R,
 }
 
@@ -403,6 +432,7 @@ impl<'a, R: Ring> CoreParts<'a, R> {
             record_bytes_target: core.settings.record_bytes_target(),
             recorder: &mut core.recorder,
             counters: &core.counters,
+            now_ns: core.now.monotonic_ns,
             ring: &core.ring,
         }
     }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Settings, timers::Timers};
+use super::{Haste, Settings, timers::Timers};
 use crate::{
     capture::{BlockPool, Context, Identity, Stamp, Stream},
     observe::{Counter, Counters},
-    ring::{Ring, Segment, Token},
+    ring::{Ring, Segment, SendQueue, Token},
     sink::Batch,
+    tls::Opened,
 };
 
 /// The time of one loop turn.
@@ -19,6 +20,15 @@ pub struct Now {
     pub unix_ns: u64,
 }
 
+/// A drain under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Drain {
+    pub(super) haste: Haste,
+    pub(super) began_ns: u64,
+    /// For how long a drain without haste waits for clients to pause.
+    pub(super) patience_ns: u64,
+}
+
 pub(super) struct Core<R: Ring> {
     pub(super) ring: R,
     pub(super) settings: Settings,
@@ -26,13 +36,18 @@ pub(super) struct Core<R: Ring> {
     pub(super) counters: Arc<Counters>,
     pub(super) timers: Timers,
     pub(super) now: Now,
-    pub(super) draining: bool,
+    /// The end that was ordered.
+    pub(super) drain: Option<Drain>,
     /// Connections with an open record, each once.
     pub(super) ageing: Vec<Token>,
     /// Sides whose receive found no buffer.
     pub(super) starved: Vec<Token>,
     /// Connections that wait for the memory budget.
     pub(super) over_budget: Vec<Token>,
+    /// Where the plaintext of the chunk at hand lies; reused.
+    pub(super) opened: Opened,
+    /// Records on their way to a send; empty between sends.
+    pub(super) sealed: SendQueue,
     /// Chunks of this turn that have not been handled: their buffers are about to be free.
     pub(super) unhandled: usize,
 }

@@ -18,6 +18,7 @@ pub(super) fn receive_ended<R: Ring>(
     let side = connection.side(token.side());
     side.receiving = Receiving::Off;
     match end {
+        ReceiveEnd::Eof if side.tls.is_some() => connection.sealed_eof(core, token.side()),
         ReceiveEnd::Eof if token.side() == SOURCE => connection.source_eof(core),
         ReceiveEnd::Eof => connection.client_eof(),
         ReceiveEnd::NoBuffers => {

@@ -3,31 +3,32 @@
 use super::{
     connection::{Arriving, CLIENT, Connection, CoreParts, Phase},
     core::{Core, discard},
+    secure::Arrival,
 };
 use crate::{
     capture::{Stamp, Stream, UndeliveredCause},
     http::{Answering, Method, Refusal, RequestHead, RequestPart},
     observe::Counter,
-    ring::{Chunk, Errno, Ring, Segment},
+    ring::{Errno, Ring, Segment},
 };
 
 impl Connection {
     /// Bytes came from the client.
-    pub(super) fn client_data<R: Ring>(&mut self, core: &mut Core<R>, chunk: Chunk) {
+    pub(super) fn client_data<R: Ring>(&mut self, core: &mut Core<R>, arrival: Arrival<'_>) {
         if self.phase != Phase::Flowing || self.refused.is_some() || self.reset_after_flush {
-            core.ring.release(chunk.buffer);
+            arrival.release(&mut core.ring);
             return;
         }
         self.has_bytes = true;
-        let len = chunk.len as usize;
+        let len = arrival.len();
         let scarce = core.is_scarce();
         let settings = &core.settings;
         let (limits, capture, hold_all_posts) =
             (settings.limits, settings.capture, settings.hold_all_posts);
         let mut parts = CoreParts::of(core);
         let ring = parts.ring;
-        let bytes = ring.bytes(chunk);
-        let mut pass = Pass { chunk, scarce, shares: 0 };
+        let bytes = arrival.bytes(ring);
+        let mut pass = Pass { arrival, scarce, shares: 0 };
         let (mut at, mut run, mut refusal) = (0, 0, None);
         if self.tunnel {
             at = len;
@@ -65,11 +66,8 @@ impl Connection {
         } else if run < len {
             self.forward(&mut parts, &mut pass, bytes, run, len);
         }
-        // The receive came with one reference; each segment needs one of its own.
-        match pass.shares {
-            0 => core.ring.release(chunk.buffer),
-            shares => (1..shares).for_each(|_| core.ring.retain(chunk.buffer)),
-        }
+        let shares = pass.shares;
+        arrival.share(&mut core.ring, shares);
         if refusal.is_some() {
             self.after_refusal(core);
         }
@@ -115,6 +113,9 @@ impl Connection {
             core.counters.add(Counter::Held, 1);
         }
         self.upgrade_asked = request.upgrade;
+        if self.pipeline.is_empty() {
+            self.asked_ns = core.now_ns;
+        }
         self.pipeline.push_back(if request.method == Method::Head {
             Answering::Head
         } else {
@@ -147,7 +148,7 @@ impl Connection {
     fn forward<R: Ring>(
         &mut self,
         core: &mut CoreParts<'_, R>,
-        pass: &mut Pass,
+        pass: &mut Pass<'_>,
         bytes: &[u8],
         from: usize,
         to: usize,
@@ -157,16 +158,14 @@ impl Connection {
             return;
         }
         self.pass_on(core, part, |core| {
+            let Arrival::Lent(chunk) = pass.arrival else { return core.recorder.copy(part) };
             if pass.scarce {
                 core.counters.add(Counter::Copied, 1);
                 return core.recorder.copy(part);
             }
             pass.shares += 1;
-            Segment::Provided {
-                buffer: pass.chunk.buffer,
-                offset: pass.chunk.offset + from as u32,
-                len: part.len() as u32,
-            }
+            let (offset, len) = (chunk.offset + from as u32, part.len() as u32);
+            Segment::Provided { buffer: chunk.buffer, offset, len }
         });
     }
 
@@ -260,8 +259,8 @@ impl Connection {
 }
 
 /// How the bytes of one buffer are passed on without a copy.
-struct Pass {
-    chunk: Chunk,
+struct Pass<'a> {
+    arrival: Arrival<'a>,
     /// Buffers are scarce: copy instead of keeping this one.
     scarce: bool,
     /// Segments that point into the buffer.

@@ -18,11 +18,15 @@
 //! - a connection's descriptors are closed only when no operation is under way on them.
 
 mod connection;
+mod control;
 mod core;
 mod ends;
 mod hold;
 mod intake;
+mod outstanding;
 mod relay;
+mod seal;
+mod secure;
 mod settings;
 mod settle;
 mod slab;
@@ -32,5 +36,6 @@ mod timers;
 mod worker;
 
 pub use self::core::Now;
+pub use control::{Control, Haste};
 pub use settings::Settings;
-pub use worker::{Control, Parts, Worker};
+pub use worker::{Listener, Parts, Worker};

@@ -3,28 +3,30 @@
 use super::{
     connection::{Connection, CoreParts, Phase, SOURCE, Upstream},
     core::Core,
+    secure::Arrival,
     timers::Deadline,
 };
 use crate::{
     capture::UndeliveredCause,
     config::limits,
     http::{self, Eof, ResponsePart},
-    observe::Counter,
+    observe::{Counter, Timing},
     ring::{Chunk, Errno, Ring, Segment},
+    tls::Session,
 };
 
 impl Connection {
     /// Bytes came from the source.
-    pub(super) fn source_data<R: Ring>(&mut self, core: &mut Core<R>, chunk: Chunk) {
+    pub(super) fn source_data<R: Ring>(&mut self, core: &mut Core<R>, arrival: Arrival<'_>) {
         if self.phase != Phase::Flowing || self.reset_after_flush {
-            core.ring.release(chunk.buffer);
+            arrival.release(&mut core.ring);
             return;
         }
-        let (good, fault) = self.follow(core, chunk);
+        let (good, fault) = self.follow(core, arrival);
         if good == 0 {
-            core.ring.release(chunk.buffer);
+            arrival.release(&mut core.ring);
         } else {
-            self.pass_back(core, chunk, good);
+            self.pass_back(core, arrival, good);
         }
         if let Some(fault) = fault {
             self.source_nonsense(core, fault);
@@ -42,6 +44,10 @@ impl Connection {
 
     /// The connection to the source broke: the client gets what was received for it, then a reset.
     pub(super) fn source_failed<R: Ring>(&mut self, core: &mut Core<R>, errno: Errno) {
+        if self.upstream == Upstream::Securing {
+            self.source_unreachable(core, &errno.to_string());
+            return;
+        }
         if self.phase == Phase::Flowing && !self.reset_after_flush {
             core.counters.add(Counter::SourceReset, 1);
             self.drop_held(core, UndeliveredCause::SourceClosed);
@@ -52,28 +58,28 @@ impl Connection {
         self.close_side(core, SOURCE, true);
     }
 
-    /// No address of the source could be connected to.
-    pub(super) fn source_unreachable<R: Ring>(&mut self, core: &mut Core<R>, errno: Errno) {
+    /// No address of the source could be connected to, or TLS could not be agreed upon with it.
+    pub(super) fn source_unreachable<R: Ring>(&mut self, core: &mut Core<R>, why: &str) {
         core.counters.add(Counter::SourceUnreachable, 1);
         self.drop_held(core, UndeliveredCause::SourceUnreachable);
-        let answer = http::bad_gateway(&core.settings.source_name, &errno.to_string());
-        self.answer_for_source(core, answer, &format!("source: {errno}"));
+        let answer = http::bad_gateway(&core.settings.source_name, why);
+        self.answer_for_source(core, answer, &format!("source: {why}"));
     }
 
     /// Follows the framing; returns how many bytes make sense and, if not all do, why.
     fn follow<R: Ring>(
         &mut self,
         core: &mut Core<R>,
-        chunk: Chunk,
+        arrival: Arrival<'_>,
     ) -> (usize, Option<&'static str>) {
-        let len = chunk.len as usize;
+        let len = arrival.len();
         let limits = core.settings.limits;
         let mut at = 0;
         while at < len && !self.tunnel {
             let Some(request) = self.pipeline.front().copied() else {
                 return (at, Some("bytes that answer no request"));
             };
-            let bytes = &core.ring.bytes(chunk)[at..];
+            let bytes = &arrival.bytes(&core.ring)[at..];
             let piece = match self.response.next(&limits, request, bytes) {
                 Ok(piece) => piece,
                 Err(malformed) => return (at, Some(malformed.reason())),
@@ -81,6 +87,9 @@ impl Connection {
             let mut interim = false;
             if let ResponsePart::Head(head) = &piece.what {
                 interim = head.interim;
+                if !interim {
+                    core.counters.add(Counter::of_status(head.status), 1);
+                }
                 if head.upgraded {
                     if !self.upgrade_asked || self.pipeline.len() != 1 {
                         return (at, Some("101 without an upgrade asked for"));
@@ -98,32 +107,38 @@ impl Connection {
     }
 
     fn answered<R: Ring>(&mut self, core: &mut Core<R>) {
+        let now_ns = core.now.monotonic_ns;
         core.counters.add(Counter::Responses, 1);
+        core.counters.observe(Timing::Request, now_ns.saturating_sub(self.asked_ns));
+        self.asked_ns = now_ns;
         self.pipeline.pop_front();
         self.answer_began = false;
     }
 
-    fn pass_back<R: Ring>(&mut self, core: &mut Core<R>, chunk: Chunk, len: usize) {
+    fn pass_back<R: Ring>(&mut self, core: &mut Core<R>, arrival: Arrival<'_>, len: usize) {
         core.counters.add(Counter::ToClients, len as u64);
         let scarce = core.is_scarce();
         let mut parts = CoreParts::of(core);
         let ring = parts.ring;
-        let bytes = &ring.bytes(chunk)[..len];
+        let bytes = &arrival.bytes(ring)[..len];
         self.shed(&mut parts);
         if self.capturing {
             self.record(&mut parts, SOURCE, bytes, false);
         } else {
             self.miss(&parts, len, false);
         }
-        if scarce {
-            parts.counters.add(Counter::Copied, 1);
-            let copy = parts.recorder.copy(bytes);
-            self.client.out.push(copy);
-            core.ring.release(chunk.buffer);
-            return;
-        }
-        let Chunk { buffer, offset, .. } = chunk;
-        let segment = Segment::Provided { buffer, offset, len: len as u32 };
+        let segment = match arrival {
+            Arrival::Lent(Chunk { buffer, offset, .. }) if !scarce => {
+                Segment::Provided { buffer, offset, len: len as u32 }
+            }
+            Arrival::Lent(Chunk { buffer, .. }) => {
+                parts.counters.add(Counter::Copied, 1);
+                let copy = parts.recorder.copy(bytes);
+                core.ring.release(buffer);
+                copy
+            }
+            Arrival::Loose(_) => parts.recorder.copy(bytes),
+        };
         self.client.out.push(segment);
     }
 
@@ -156,7 +171,11 @@ impl Connection {
             return;
         }
         match result {
-            Ok(()) => self.upstream = Upstream::Connected,
+            Ok(()) => match core.settings.source_tls.as_ref().map(Session::connect) {
+                None => self.upstream = Upstream::Connected,
+                Some(Ok(session)) => self.secure_source(core, session),
+                Some(Err(fault)) => self.source_unreachable(core, &fault.to_string()),
+            },
             Err(errno) => {
                 // A connect is only ever cancelled by its deadline.
                 let late = errno.0 == libc::ECANCELED;
@@ -177,7 +196,7 @@ impl Connection {
         last: Errno,
     ) {
         let Some(address) = core.settings.source_addresses.get(attempt).copied() else {
-            self.source_unreachable(core, last);
+            self.source_unreachable(core, &last.to_string());
             return;
         };
         match core.ring.open(&address) {
@@ -191,7 +210,7 @@ impl Connection {
                 self.connect_due_ns = now + limits::CONNECT_TIMEOUT.as_nanos() as u64;
                 core.timers.set(Deadline::Connect, token, now);
             }
-            Err(errno) => self.source_unreachable(core, errno),
+            Err(errno) => self.source_unreachable(core, &errno.to_string()),
         }
     }
 }

@@ -2,13 +2,22 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use crate::{capture, config::limits, http};
+use crate::{
+    capture,
+    config::limits,
+    http,
+    tls::{Acceptor, Trust},
+};
 
 /// The settings of the workers of one process.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Addresses of the source, tried in turn.
     pub source_addresses: Vec<SocketAddr>,
+    /// TLS to clients; `None`: plaintext.
+    pub tls: Option<Acceptor>,
+    /// TLS to the source; `None`: plaintext.
+    pub source_tls: Option<Trust>,
     /// The source as the operator wrote it, for messages.
     pub source_name: String,
     /// Bounds of message framing.
@@ -32,6 +41,8 @@ impl Settings {
     pub fn new(source_name: impl Into<String>, source_addresses: Vec<SocketAddr>) -> Self {
         Self {
             source_addresses,
+            tls: None,
+            source_tls: None,
             source_name: source_name.into(),
             limits: http::Limits::default(),
             capture: true,

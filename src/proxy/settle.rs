@@ -3,15 +3,20 @@
 //! Events only change state; this is the one place that turns state into operations, so that everything queued in a
 //! turn goes out in one gathered send.
 
+use std::time::Duration;
+
 use super::{
-    connection::{CLIENT, Connection, Phase, Receiving, SOURCE, Upstream},
-    core::Core,
+    Haste,
+    connection::{CLIENT, Connection, Phase, Receiving, SOURCE, Side, Upstream},
+    core::{Core, Drain},
+    seal,
+    secure::shut,
 };
 use crate::{
     capture::UndeliveredCause,
     config::limits,
     http,
-    observe::Counter,
+    observe::{Counter, Gauge, Timing},
     ring::{Errno, Ring, Token},
 };
 
@@ -29,6 +34,7 @@ impl Connection {
             self.settle_receives(core);
             self.settle_age(core);
         }
+        self.settle_waiting(core);
         self.settle_closing(core)
     }
 
@@ -59,7 +65,44 @@ impl Connection {
             && (self.source.shut || self.upstream == Upstream::None)
             && (self.source.eof || self.upstream == Upstream::None)
             && self.client.is_flushed();
-        if both_done || (core.draining && self.is_idle()) {
+        if both_done || self.parting {
+            self.part(core);
+        } else if let Some(drain) = core.drain {
+            self.settle_leave(core, drain);
+        }
+    }
+
+    /// The end of an idle connection in a drain. First its receive is ended; whatever the client had sent until then is
+    /// a request like any other, and only if nothing came the connection is closed: as little as can be is lost that
+    /// was on its way.
+    fn settle_leave<R: Ring>(&mut self, core: &mut Core<R>, drain: Drain) {
+        let now = core.now.monotonic_ns;
+        if self.busy_ns == 0 || !self.is_idle() {
+            self.busy_ns = now;
+        }
+        let pause = match drain.haste {
+            Haste::None if now < drain.began_ns + drain.patience_ns => limits::IDLE_PAUSE,
+            _ if self.has_bytes => Duration::ZERO,
+            _ => limits::FRESH_GRACE,
+        };
+        if !self.is_idle() || now < self.busy_ns + pause.as_nanos() as u64 {
+            self.leaving = false;
+        } else if self.client.eof || (self.leaving && self.client.receiving == Receiving::Off) {
+            self.part(core);
+        } else if self.client.receiving != Receiving::Stopping {
+            // One that is not armed, or waits for a buffer, is armed first: what was sent is then found.
+            self.leaving = self.client.receiving == Receiving::On;
+        }
+    }
+
+    /// Closes in order: whoever speaks TLS is told first that nothing more follows.
+    fn part<R: Ring>(&mut self, core: &mut Core<R>) {
+        self.parting = true;
+        let mut tell = |side: &mut Side| {
+            let told = side.tls.is_none() || side.fd.is_none() || side.closing.is_some();
+            told || side.shut || (side.is_flushed() && shut(&mut core.ring, side))
+        };
+        if tell(&mut self.client) && tell(&mut self.source) {
             self.close(core, false, false);
         }
     }
@@ -78,18 +121,22 @@ impl Connection {
 
     /// Half-closes travel in order: behind everything that was sent before them.
     fn pass_on_fin<R: Ring>(&mut self, core: &mut Core<R>) {
+        // To many servers a farewell in TLS means that nobody waits for the answer. Whole requests get theirs first.
+        let waits = self.source.tls.is_some()
+            && !self.source.eof
+            && self.arriving.is_none()
+            && !self.pipeline.is_empty();
         if self.client.eof
             && !self.source.shut
             && self.upstream == Upstream::Connected
             && self.hold.is_empty()
             && self.source.is_flushed()
+            && !waits
         {
-            self.source.shut = true;
-            self.source.fd.into_iter().for_each(|fd| core.ring.shutdown_write(fd));
+            shut(&mut core.ring, &mut self.source);
         }
         if self.source.eof && !self.client.shut && self.client.is_flushed() {
-            self.client.shut = true;
-            self.client.fd.into_iter().for_each(|fd| core.ring.shutdown_write(fd));
+            shut(&mut core.ring, &mut self.client);
         }
     }
 
@@ -97,11 +144,12 @@ impl Connection {
         if !self.client.is_flushed() {
             return;
         }
-        if self.client.eof {
+        let plain = self.client.tls.is_none();
+        let told = self.client.shut
+            || (self.client.eof && plain)
+            || shut(&mut core.ring, &mut self.client);
+        if self.client.eof && told {
             self.close(core, false, false);
-        } else if !self.client.shut {
-            self.client.shut = true;
-            self.client.fd.into_iter().for_each(|fd| core.ring.shutdown_write(fd));
         }
     }
 
@@ -111,14 +159,19 @@ impl Connection {
             self.drop_queued(core, SOURCE);
         }
         let tokens = [self.token, self.source_token()];
-        let connected = self.upstream == Upstream::Connected;
+        let connected = matches!(self.upstream, Upstream::Securing | Upstream::Connected);
+        let mut failed = [false; 2];
         for (side, token) in [&mut self.client, &mut self.source].into_iter().zip(tokens) {
             let ready = token.side() == CLIENT || connected;
-            let Some(fd) = side.fd else { continue };
-            if ready && side.sending == 0 && side.closing.is_none() && !side.out.is_empty() {
-                side.sending = side.out.bytes();
-                core.ring.send(token, fd, &mut side.out);
+            if ready && side.sending == 0 && side.closing.is_none() && !side.is_flushed() {
+                failed[usize::from(token.side())] = seal::send(core, side, token).is_err();
             }
+        }
+        if failed[usize::from(SOURCE)] {
+            self.source_failed(core, Errno(libc::EPROTO));
+        }
+        if failed[usize::from(CLIENT)] {
+            self.client_failed(core, Errno(libc::EPROTO));
         }
     }
 
@@ -127,9 +180,11 @@ impl Connection {
         let open = self.phase == Phase::Answered
             || (!self.reset_after_flush && (self.refused.is_some() || self.has_room(core)));
         let token = self.token;
+        let leaving = self.leaving && self.client.receiving == Receiving::On;
+        let open = open && !leaving && !self.parting;
         settle_receive(core, &mut self.client, token, open);
         let token = self.source_token();
-        let connected = self.upstream == Upstream::Connected;
+        let connected = matches!(self.upstream, Upstream::Securing | Upstream::Connected);
         let open = connected && below(self.client.backlog(), self.source.receiving);
         settle_receive(core, &mut self.source, token, open);
     }
@@ -162,6 +217,27 @@ impl Connection {
         }
     }
 
+    /// Notes since when bytes wait for their records, and how long they did.
+    fn settle_waiting<R: Ring>(&mut self, core: &mut Core<R>) {
+        match (self.hold.is_empty(), self.waiting_ns) {
+            (false, 0) => {
+                // Never 0, which says that nothing waits.
+                self.waiting_ns = core.now.monotonic_ns.max(1);
+                core.counters.shift(Gauge::Waiting, 1);
+            }
+            (true, since) if since > 0 => {
+                self.waiting_ns = 0;
+                core.counters.shift(Gauge::Waiting, -1);
+                // What was dropped was not released.
+                if self.phase == Phase::Flowing && !self.reset_after_flush {
+                    let waited_ns = core.now.monotonic_ns.saturating_sub(since);
+                    core.counters.observe(Timing::Release, waited_ns);
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn settle_closing<R: Ring>(&mut self, core: &mut Core<R>) -> bool {
         for side in [&mut self.client, &mut self.source] {
             if let (Some(fd), Some(reset)) = (side.fd, side.closing)
@@ -184,12 +260,7 @@ fn below(backlog: u64, receiving: Receiving) -> bool {
     }
 }
 
-fn settle_receive<R: Ring>(
-    core: &mut Core<R>,
-    side: &mut super::connection::Side,
-    token: Token,
-    open: bool,
-) {
+fn settle_receive<R: Ring>(core: &mut Core<R>, side: &mut Side, token: Token, open: bool) {
     let Some(fd) = side.fd else { return };
     if side.closing.is_some() || side.connecting {
         return;

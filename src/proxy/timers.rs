@@ -14,12 +14,15 @@ pub(super) enum Deadline {
     Linger,
     /// The source has closed and the client has not.
     SourceClosed,
+    /// A TLS handshake is taking too long.
+    Handshake,
 }
 
-const KINDS: [(Deadline, Duration); 3] = [
+const KINDS: [(Deadline, Duration); 4] = [
     (Deadline::Connect, limits::CONNECT_TIMEOUT),
     (Deadline::Linger, limits::LINGER_TIMEOUT),
     (Deadline::SourceClosed, limits::SOURCE_CLOSED_TIMEOUT),
+    (Deadline::Handshake, limits::HANDSHAKE_TIMEOUT),
 ];
 
 /// All deadlines, in nanoseconds of the monotonic clock.

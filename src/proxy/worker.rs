@@ -1,43 +1,25 @@
 //! The loop: completions in, operations out, batches to the sink.
 
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
 use super::{
-    Settings,
+    Control, Settings,
     connection::{CLIENT, Connection, Receiving},
-    core::{Core, Now, Recorder},
+    core::{Core, Drain, Now, Recorder},
     ends::{hung_up, receive_ended, send_failed},
+    outstanding::Outstanding,
     slab::Slab,
     timers::{Deadline, Timers},
 };
 use crate::{
     capture::{BlockPool, ConnectionId, Identity, Stamp, UndeliveredCause},
     config::limits,
-    observe::{Counter, Counters},
-    ring::{Completion, Errno, Fd, Ring, Token},
+    observe::{Counter, Counters, Gauge, Timing},
+    ring::{Completion, Errno, Fd, Ring, SendQueue, Token},
     sink::{Batch, WorkerEnd},
     sys::bell::Bell,
+    tls::Opened,
 };
-
-/// What other threads may tell a worker; they ring its bell afterwards.
-#[derive(Debug, Default)]
-pub struct Control {
-    draining: AtomicBool,
-}
-
-impl Control {
-    /// Stop accepting, finish what is in flight, end.
-    pub fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
-    }
-}
 
 /// One worker: a ring, a listener, their connections.
 pub struct Worker<R: Ring> {
@@ -45,7 +27,7 @@ pub struct Worker<R: Ring> {
     connections: Slab<Connection>,
     dirty: Vec<u32>,
     completions: Vec<Completion>,
-    listeners: Vec<Fd>,
+    listeners: Vec<Listener>,
     /// When accepting on these goes on after it had to pause.
     paused_listeners: Vec<(u64, Fd)>,
     control: Arc<Control>,
@@ -53,9 +35,23 @@ pub struct Worker<R: Ring> {
     sink: Option<WorkerEnd>,
     unpublished: Option<Batch>,
     unpublished_urgent: bool,
+    outstanding: Outstanding,
     serial: u32,
     next_age_scan_ns: u64,
     drain_deadline_ns: u64,
+    /// When a drain next looks at all connections.
+    next_drain_scan_ns: u64,
+    /// Orders to accept anew that were followed.
+    accepted_anew: u64,
+}
+
+/// A listening socket of a worker.
+#[derive(Clone, Copy, Debug)]
+pub struct Listener {
+    /// A descriptor that is the worker's own.
+    pub fd: Fd,
+    /// Other workers (or processes) accept on the same socket: they take turns.
+    pub shared: bool,
 }
 
 /// What a worker is made of.
@@ -63,7 +59,7 @@ pub struct Parts<R: Ring> {
     /// Its ring, enabled on this thread.
     pub ring: R,
     /// The listening sockets; the worker closes them when it drains.
-    pub listeners: Vec<Fd>,
+    pub listeners: Vec<Listener>,
     /// What to do.
     pub settings: Settings,
     /// Its name in records.
@@ -85,8 +81,9 @@ impl<R: Ring> Worker<R> {
             parts;
         ring.wake_on(Fd(std::os::fd::AsRawFd::as_raw_fd(bell.event())));
         for listener in &listeners {
-            ring.accept(*listener);
+            ring.accept(listener.fd, listener.shared);
         }
+        control.begin_accepting(listeners.len());
         let recorder = Recorder {
             identity,
             pool: BlockPool::default(),
@@ -104,10 +101,12 @@ impl<R: Ring> Worker<R> {
             counters,
             timers: Timers::default(),
             now,
-            draining: false,
+            drain: None,
             ageing: Vec::new(),
             starved: Vec::new(),
             over_budget: Vec::new(),
+            opened: Opened::default(),
+            sealed: SendQueue::default(),
             unhandled: 0,
         };
         Self {
@@ -122,9 +121,12 @@ impl<R: Ring> Worker<R> {
             sink,
             unpublished: None,
             unpublished_urgent: false,
+            outstanding: Outstanding::default(),
             serial: 0,
             next_age_scan_ns: 0,
             drain_deadline_ns: u64::MAX,
+            next_drain_scan_ns: u64::MAX,
+            accepted_anew: 0,
         }
     }
 
@@ -139,6 +141,7 @@ impl<R: Ring> Worker<R> {
         let timeout = self.timeout();
         self.core.ring.wait(timeout, &mut self.completions)?;
         self.bell.unpark();
+        self.core.counters.add(Counter::Turns, 1);
         self.core.now = clock();
         self.core.recorder.stamp = Stamp::new(self.core.now.unix_ns);
         self.take_returned();
@@ -161,7 +164,7 @@ impl<R: Ring> Worker<R> {
     /// How long to wait; announces sleep to the sink.
     fn timeout(&mut self) -> Option<Duration> {
         self.bell.park();
-        let told = self.control.draining.load(Ordering::Acquire) && !self.core.draining;
+        let told = self.control.drain_wanted() > self.core.drain.map(|drain| drain.haste);
         let quiet = self.sink.as_ref().is_none_or(WorkerEnd::is_quiet);
         if told || !quiet || self.unpublished.is_some() {
             self.bell.unpark();
@@ -170,7 +173,7 @@ impl<R: Ring> Worker<R> {
             return Some(if full { Duration::from_millis(1) } else { Duration::ZERO });
         }
         let age_scan = (!self.core.ageing.is_empty()).then_some(self.next_age_scan_ns);
-        let drain = self.core.draining.then_some(self.drain_deadline_ns);
+        let drain = self.core.drain.map(|_| self.drain_deadline_ns.min(self.next_drain_scan_ns));
         let accept = self.paused_listeners.first().map(|(due, _)| *due);
         let due = [self.core.timers.next(), age_scan, accept, drain];
         let due = due.into_iter().flatten().min()?;
@@ -188,10 +191,7 @@ impl<R: Ring> Worker<R> {
                     self.core.ring.release(chunk.buffer);
                     return;
                 };
-                match token.side() {
-                    CLIENT => connection.client_data(core, chunk),
-                    _ => connection.source_data(core, chunk),
-                }
+                connection.received(core, token.side(), chunk);
             }
             Completion::ReceiveEnded(token, end) => {
                 if let Some((connection, core)) = self.find(token) {
@@ -248,12 +248,12 @@ impl<R: Ring> Worker<R> {
         let connection = self.connections.at(index).expect("invariant: just inserted");
         connection.dirty = true;
         self.dirty.push(index);
+        connection.secure_client(&mut self.core);
     }
 
     fn accept_ended(&mut self, listener: Fd, errno: Errno) {
-        if self.core.draining {
-            self.core.ring.close(listener, false);
-            self.listeners.retain(|other| *other != listener);
+        if self.core.drain.is_some() {
+            self.close_listener(listener);
             return;
         }
         match errno.0 {
@@ -262,19 +262,36 @@ impl<R: Ring> Worker<R> {
                 let pause = limits::ACCEPT_PAUSE.as_nanos() as u64;
                 self.paused_listeners.push((self.core.now.monotonic_ns + pause, listener));
             }
-            _ => self.core.ring.accept(listener),
+            _ => self.accept(listener),
         }
+    }
+
+    fn close_listener(&mut self, listener: Fd) {
+        self.core.ring.close(listener, false);
+        self.listeners.retain(|other| other.fd != listener);
+        self.control.end_accepting();
+    }
+
+    fn accept(&mut self, listener: Fd) {
+        let shared = self.listeners.iter().any(|other| other.fd == listener && other.shared);
+        self.core.ring.accept(listener, shared);
     }
 
     /// Records that came back: their memory is what may be sent now, or is used again.
     fn take_returned(&mut self) {
         let was_over = self.core.recorder.is_over_budget();
+        let mut any = false;
         while let Some(batch) = self.sink.as_ref().and_then(WorkerEnd::returned) {
+            any = true;
+            let now_ns = self.core.now.monotonic_ns;
+            let counters = &self.core.counters;
+            counters.add(Counter::RecordsReturned, batch.len() as u64);
+            self.outstanding.back(batch.len(), now_ns, |ns| counters.observe(Timing::Durable, ns));
             for record in batch {
                 let bytes = record.bytes.len() as u64;
                 let unacknowledged = &mut self.core.recorder.unacknowledged_bytes;
                 *unacknowledged = unacknowledged.saturating_sub(bytes);
-                self.core.counters.add(Counter::RecordsReturned, 1);
+                self.core.counters.add(Counter::RecordBytesReturned, bytes);
                 let mut memory = Some(record.bytes);
                 if record.held
                     && let Some((connection, _)) = self.find(Token::from_bits(record.owner))
@@ -288,6 +305,9 @@ impl<R: Ring> Worker<R> {
                 }
             }
         }
+        if any {
+            self.core.counters.set(Gauge::OldestUnixNs, self.outstanding.oldest_unix_ns());
+        }
         if was_over && !self.core.recorder.is_over_budget() {
             for token in std::mem::take(&mut self.core.over_budget) {
                 if let Some((connection, _)) = self.find(token) {
@@ -298,18 +318,29 @@ impl<R: Ring> Worker<R> {
     }
 
     fn check_control(&mut self) {
-        if self.core.draining || !self.control.draining.load(Ordering::Acquire) {
+        let anew = self.control.accept_anew_wanted();
+        if anew != self.accepted_anew && self.core.drain.is_none() {
+            // Ended accepts are armed again, and then look at the queue first.
+            self.accepted_anew = anew;
+            self.listeners.iter().for_each(|listener| self.core.ring.stop_accepting(listener.fd));
+        }
+        let wanted = self.control.drain_wanted();
+        let Some(haste) = wanted.filter(|_| wanted > self.core.drain.map(|drain| drain.haste))
+        else {
             return;
-        }
-        self.core.draining = true;
+        };
+        let now = self.core.now.monotonic_ns;
         let timeout = self.core.settings.drain_timeout.as_nanos() as u64;
-        self.drain_deadline_ns = self.core.now.monotonic_ns + timeout;
-        for (_, listener) in std::mem::take(&mut self.paused_listeners) {
-            self.core.ring.close(listener, false);
-            self.listeners.retain(|other| *other != listener);
+        let first = self.core.drain.is_none();
+        self.drain_deadline_ns = self.drain_deadline_ns.min(now + timeout);
+        self.next_drain_scan_ns = now;
+        self.core.drain = Some(Drain { haste, began_ns: now, patience_ns: timeout / 2 });
+        if first {
+            for (_, listener) in std::mem::take(&mut self.paused_listeners) {
+                self.close_listener(listener);
+            }
+            self.listeners.iter().for_each(|listener| self.core.ring.stop_accepting(listener.fd));
         }
-        self.listeners.iter().for_each(|listener| self.core.ring.stop_accepting(*listener));
-        self.touch_all();
     }
 
     fn touch_all(&mut self) {
@@ -324,7 +355,7 @@ impl<R: Ring> Worker<R> {
         let now = self.core.now.monotonic_ns;
         while self.paused_listeners.first().is_some_and(|(due, _)| *due <= now) {
             let (_, listener) = self.paused_listeners.remove(0);
-            self.core.ring.accept(listener);
+            self.accept(listener);
         }
         while let Some((kind, token)) = self.core.timers.pop(now) {
             let Some((connection, core)) = self.find(token) else { continue };
@@ -347,9 +378,14 @@ impl<R: Ring> Worker<R> {
                     connection.close(core, false, false);
                 }
                 Deadline::Linger => connection.close(core, false, false),
+                Deadline::Handshake => connection.handshake_is_due(core, token.side()),
             }
         }
-        if self.core.draining && now >= self.drain_deadline_ns {
+        if self.core.drain.is_some() && now >= self.next_drain_scan_ns {
+            self.next_drain_scan_ns = now + limits::DRAIN_SCAN.as_nanos() as u64;
+            self.touch_all();
+        }
+        if self.core.drain.is_some() && now >= self.drain_deadline_ns {
             self.drain_deadline_ns = now + limits::FLUSH_TIMEOUT.as_nanos() as u64;
             self.cut_all();
         }
@@ -440,14 +476,20 @@ impl<R: Ring> Worker<R> {
         let mut batch = self.unpublished.take().unwrap_or_default();
         batch.append(&mut recorder.batch);
         self.unpublished_urgent |= std::mem::take(&mut recorder.urgent);
-        match sink.publish(batch, self.unpublished_urgent) {
-            Ok(()) => self.unpublished_urgent = false,
+        let (records, urgent) = (batch.len(), self.unpublished_urgent);
+        match sink.publish(batch, urgent) {
+            Ok(()) => {
+                self.unpublished_urgent = false;
+                let Now { monotonic_ns, unix_ns } = self.core.now;
+                self.outstanding.sent(records, urgent, monotonic_ns, unix_ns);
+                self.core.counters.set(Gauge::OldestUnixNs, self.outstanding.oldest_unix_ns());
+            }
             Err(batch) => self.unpublished = Some(batch),
         }
     }
 
     fn is_done(&self) -> bool {
-        self.core.draining
+        self.core.drain.is_some()
             && self.listeners.is_empty()
             && self.connections.len() == 0
             && self.unpublished.is_none()

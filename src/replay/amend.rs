@@ -161,14 +161,31 @@ pub fn amend(
         kind if kind.is_single_write() => {
             single::amend(request, &endpoint, answer, settings, !uncertain_items.is_empty())
         }
-        _ => return Amended::Untouched,
+        kind => return whole(kind, answer, settings),
     };
     done.unwrap_or_else(Amended::Unable)
 }
 
-/// The source refused a write in one of the ways that leave the document as it was.
-fn is_refusal(status: u16) -> bool {
-    matches!(status, 409 | 429 | 503)
+/// What touches indices as a whole, or the cluster: where the source refused it nothing has changed there. On a target
+/// that is more lenient, or with other credentials, it could delete what the source still has.
+fn whole(kind: Kind, answer: Option<&Answer>, settings: Settings) -> Amended {
+    let harmless = kind.is_read() || matches!(kind, Kind::Context | Kind::Maintenance);
+    match answer.map(|answer| answer.status) {
+        // After others, part of it may have been done.
+        Some(status @ (400 | 401 | 403 | 404 | 405))
+            if !harmless && settings.refused == Refused::Skip =>
+        {
+            Amended::Leave(Reason::RefusedBySource(status))
+        }
+        _ => Amended::Untouched,
+    }
+}
+
+/// The source refused a write in one of the ways that leave the document as it was, and of which the target knows
+/// nothing: its load and its users are others, and its documents may be, when a write comes to it for a second time. A
+/// deletion of what was not there is none.
+fn is_refusal(status: u16, deleted: bool) -> bool {
+    matches!(status, 401 | 403 | 409 | 429 | 503) || status == 404 && !deleted
 }
 
 /// The decoded body of an answer that is there as a whole.

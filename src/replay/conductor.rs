@@ -11,6 +11,7 @@ use std::{
 use super::{
     amend::{self, Needs},
     assembly::{self, Assembly, Event, Trouble},
+    denial::{Denial, Trial},
     exchange::{ExchangeId, Mark, Request},
     job::Job,
     limiter::{Admission, Bounds, Limiter},
@@ -95,6 +96,7 @@ pub struct Conductor {
     pub(super) schedule: Schedule,
     pub(super) pace: Pace,
     pub(super) limiter: Limiter,
+    pub(super) denial: Denial,
     pub(super) table: Table,
     /// Fingerprints of what earlier runs have sent.
     known: HashSet<u64>,
@@ -150,6 +152,7 @@ impl Conductor {
             schedule: Schedule::new(settings.order),
             pace: Pace::new(settings.speed),
             limiter: Limiter::new(settings.bounds),
+            denial: Denial::default(),
             table: Table::default(),
             known: HashSet::new(),
             last_place: None,
@@ -349,6 +352,14 @@ impl Conductor {
                 self.queue.pop_front();
                 continue;
             };
+            match self.denial.may_go(now.monotonic_ns) {
+                Trial::Now => {}
+                Trial::At(until_ns) => {
+                    self.limited_until_ns = Some(until_ns);
+                    return None;
+                }
+                Trial::AfterNext => return None,
+            }
             match self.limiter.admit(now.monotonic_ns, size as u64) {
                 Admission::Now => {}
                 Admission::At(until_ns) => {
@@ -409,7 +420,7 @@ impl Conductor {
                         Order::Connection => Footprint::Free,
                     };
                     let needs = needs(&touched, &request);
-                    self.schedule.admit(request.id, request.connection, touched);
+                    self.schedule.admit(request.id, request.connection, request.seen(), touched);
                     let place = self
                         .last_place
                         .clone()
@@ -426,7 +437,8 @@ impl Conductor {
                     {
                         self.is_source = true;
                     }
-                    self.schedule.answered(id, || facts(request, answer));
+                    let until_ns = Some(answer.last_ns);
+                    self.schedule.answered(id, until_ns, || facts(request, answer));
                     self.table.recount(id);
                 }
                 Event::Unanswered { id, why } => {
@@ -434,13 +446,13 @@ impl Conductor {
                     if let Some(exchange) = self.table.get_mut(id) {
                         exchange.unanswered = Some(why);
                     }
-                    self.schedule.answered(id, Facts::none);
+                    self.schedule.answered(id, None, Facts::none);
                 }
                 Event::Undelivered { id } => {
                     if let Some(exchange) = self.table.get_mut(id) {
                         exchange.undelivered = true;
                     }
-                    self.schedule.answered(id, Facts::none);
+                    self.schedule.answered(id, None, Facts::none);
                 }
                 // Comes of a dropped lane alone, and is dealt with there.
                 Event::Forgotten { .. } | Event::ConnectionEnded { .. } => {}

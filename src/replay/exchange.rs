@@ -21,11 +21,22 @@ pub struct Mark {
     pub number: u64,
 }
 
+/// When something was seen, and by whose clock: times of two clocks cannot be compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The capturing node, by [`ConnectionName::clock`].
+    pub clock: u64,
+    /// Unix nanoseconds.
+    pub ns: i64,
+}
+
 /// How a captured connection is called in the records.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionName {
     /// The capturing node.
     pub node: String,
+    /// A hash of it: stands for its clock.
+    pub clock: u64,
     /// The connection's id.
     pub id: String,
 }
@@ -53,6 +64,13 @@ pub struct Request {
     pub last_ns: i64,
     /// The record in which it begins: not done with before the request has an outcome.
     pub mark: Mark,
+}
+
+impl Request {
+    /// Its first byte.
+    pub fn seen(&self) -> Seen {
+        Seen { clock: self.name.clock, ns: self.first_ns }
+    }
 }
 
 /// What the source answered.

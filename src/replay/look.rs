@@ -25,6 +25,8 @@ pub struct Look {
     pub lag_s: Option<f64>,
     /// Why it does not go faster; empty when there is nothing to do.
     pub why: String,
+    /// The target does not answer at all, and why.
+    pub unreachable: Option<String>,
 }
 
 impl Conductor {
@@ -42,6 +44,7 @@ impl Conductor {
             open_bytes: self.held_bytes(),
             lag_s: lag_ns.map(|ns| ns as f64 / 1e9),
             why: self.why(now),
+            unreachable: self.unreachable.as_ref().map(|(why, _)| why.clone()),
         }
     }
 
@@ -53,6 +56,9 @@ impl Conductor {
         }
         if self.draining {
             return "stopping".into();
+        }
+        if let Some(why) = self.denial.why(now.monotonic_ns) {
+            return why;
         }
         if let (Some(reason), false) = (limited, self.queue.is_empty()) {
             return reason.text().into();

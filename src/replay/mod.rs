@@ -13,6 +13,7 @@
 pub mod amend;
 pub mod assembly;
 pub mod conductor;
+mod denial;
 pub mod exchange;
 pub mod job;
 pub mod limiter;

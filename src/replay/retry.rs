@@ -4,9 +4,10 @@
 //! nothing, reads no clock, and has its randomness from the caller.
 //!
 //! A target that cannot be reached is waited for. A write that the target refuses for lack of room (429, 503,
-//! rejected items) goes again until it is taken, for a write left out is a difference that no later request mends.
-//! Everything else gets [`Policy::attempts_max`] attempts. Of a bulk only the items that failed for a passing reason
-//! go again.
+//! rejected items) goes again until it is taken, for a write left out is a difference that no later request mends. One
+//! that it refuses for its credentials (401, 403) goes again for as long as no other write is taken: then it is not the
+//! request that is wrong. Everything else gets [`Policy::attempts_max`] attempts. Of a bulk only the items that failed
+//! for a passing reason go again.
 
 mod items;
 mod policy;
@@ -34,6 +35,13 @@ pub struct Asked {
     pub filtered: bool,
     /// It was given an id that the source made, so a document in its place is its own.
     pub pinned: bool,
+}
+
+impl Asked {
+    /// A write that the source, which answered so, took or may have taken.
+    pub fn must_be_taken(self, source: Option<u16>) -> bool {
+        self.writes && source.is_none_or(|source| source < 400)
+    }
 }
 
 /// What became of one attempt.
@@ -64,6 +72,8 @@ pub struct Reply<'a> {
     pub head_bytes: usize,
     /// The body is chunked.
     pub chunked: bool,
+    /// Writes that the target has taken so far, of all requests.
+    pub accepted: u64,
 }
 
 /// What happened to a request so far. One for each request, from its first attempt to its end.
@@ -77,6 +87,8 @@ pub struct Progress {
     connects: u32,
     stale: bool,
     uncertain: bool,
+    /// Writes that the target had taken when it last refused this one for its credentials.
+    denied_at: Option<u64>,
     /// The items of the last attempt, in its order; `None` for all.
     sent: Option<Vec<usize>>,
     failed: BTreeMap<usize, FailedItem>,
@@ -269,9 +281,15 @@ impl Policy {
         let status = reply.status;
         let full = matches!(status, 429 | 503);
         // What the source did not take either need not be taken.
-        let must_be_taken = asked.writes && source.is_none_or(|source| source < 400);
+        let must_be_taken = asked.must_be_taken(source);
         if must_be_taken && (full || status == 502) {
             return (Call::UntilTaken, full);
+        }
+        if must_be_taken && matches!(status, 401 | 403) {
+            let before = progress.denied_at.replace(reply.accepted);
+            let others_are_taken = before.is_some_and(|before| before < reply.accepted);
+            let failed = Call::Counted(Verdict::TargetFailed);
+            return (if others_are_taken { failed } else { Call::UntilTaken }, false);
         }
         if asked.kind == Kind::Bulk {
             match status {
@@ -305,7 +323,7 @@ impl Policy {
         reply: Reply<'_>,
         source: Option<u16>,
     ) -> (Call, bool) {
-        let Reply { status, bytes, head_bytes, chunked } = reply;
+        let Reply { status, bytes, head_bytes, chunked, .. } = reply;
         let body = body::decoded(bytes, head_bytes, chunked, DECODED_BYTES_MAX).unwrap_or_default();
         let own = asked.pinned || progress.uncertain;
         let BulkReply { passing, finals, unclear } = BulkReply::of(self, &body, own);

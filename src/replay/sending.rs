@@ -218,6 +218,7 @@ impl Conductor {
         self.totals.retries += u64::from(exchange.attempt_count > 1);
         self.totals.sent_bytes += bytes.len() as u64;
         self.in_flight += 1;
+        self.denial.sent(id);
         Job { id: id.0, bytes, head_request: prepared.head_request, keep }
     }
 
@@ -237,6 +238,10 @@ impl Conductor {
         }
         let asked = exchange.asked.expect("invariant: it was examined before it was sent");
         let class = class(asked.kind, asked.writes);
+        let source = exchange.answer.as_ref().map(|answer| answer.status);
+        let status = reply.result.as_ref().ok().map(|response| response.status);
+        let must_be_taken = asked.must_be_taken(source);
+        self.denial.answered(id, status.filter(|_| must_be_taken), now.monotonic_ns);
         if exchange.stage == Stage::Abandoned {
             self.limiter.finished(now.monotonic_ns, reply.took_ns, class, Signal::Unsent);
             self.schedule.cancel(id);
@@ -252,6 +257,7 @@ impl Conductor {
                     bytes: &response.bytes,
                     head_bytes: response.head_bytes,
                     chunked: body::is_chunked(&response.bytes[..response.head_bytes]),
+                    accepted: self.denial.accepted(),
                 })
             }
             Err(broken) => {
@@ -271,7 +277,6 @@ impl Conductor {
                 }
             }
         };
-        let source = exchange.answer.as_ref().map(|answer| answer.status);
         let decided =
             self.settings.retry.decide(asked, &mut exchange.progress, attempt, source, seed);
         let signal = match &reply.result {

@@ -214,6 +214,38 @@ fn a_write_that_fails_for_good_is_put_aside_and_a_lost_one_goes_again() {
 }
 
 #[test]
+fn refused_credentials_are_waited_for_and_nothing_is_put_aside() {
+    const DENIED: &str = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
+    let mut core = Core::new(|_| ());
+    for number in 0..20 {
+        core.record(&format!("c{number}"), &put(&number.to_string()), CREATED);
+    }
+    let jobs: Vec<_> = std::iter::from_fn(|| core.job()).collect();
+    assert!(jobs.len() > 8);
+    let first = jobs.len() as u64;
+    for job in jobs {
+        core.reply(job, Ok(DENIED));
+    }
+    while core.core.totals().sent < first + 4 {
+        core.now.monotonic_ns = core.core.next_due_ns().unwrap_or(core.now.monotonic_ns);
+        let Some(job) = core.job() else { continue };
+        assert!(core.job().is_none(), "one tries");
+        core.reply(job, Ok(DENIED));
+    }
+    assert_eq!(core.now.monotonic_ns / 1_000_000_000, 7, "at once, and after 1, 2 and 4 s");
+    let why = core.core.look(core.now).why;
+    assert!(why.contains("401") && why.contains("--auth"), "{why}");
+    while core.core.totals().done < 20 {
+        core.now.monotonic_ns = core.core.next_due_ns().unwrap_or(core.now.monotonic_ns);
+        while let Some(job) = core.job() {
+            core.reply(job, Ok(CREATED));
+        }
+    }
+    let totals = core.core.totals();
+    assert_eq!((totals.failed, totals.quarantined, core.done()), (0, 0, 20));
+}
+
+#[test]
 fn memory_that_is_used_up_by_what_waits_is_freed_by_waiting_no_longer() {
     let mut core = Core::new(|settings| settings.read_ahead_bytes = 1);
     core.record("a", &put("1"), "");

@@ -47,7 +47,7 @@ pub struct Totals {
     pub skipped_only: u64,
     /// Left out: `--request-filter`, or a transform that gave nothing.
     pub skipped_filtered: u64,
-    /// Left out: the source refused it with 409, 429 or 503.
+    /// Left out: the source refused it, so that nothing changed there.
     pub skipped_refused: u64,
     /// Items of bulks left out for the same reason.
     pub skipped_refused_items: u64,

@@ -2,7 +2,7 @@
 //!
 //! Owns which filters a program may use: those that look at the clock, the environment or the terminal, or end the
 //! process, are taken away, so that one log gives the same requests in every replay. Never bounds how long a program
-//! runs: it is the user's, and a loop in it stops the replay where it can be seen.
+//! runs: whoever runs it does.
 
 use std::fmt::Write;
 

@@ -3,6 +3,8 @@
 //! Owns the order of the steps and what becomes of a request at which one of them failed.
 
 use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::edits::Edits;
 use super::message::{Message, framed};
@@ -20,6 +22,7 @@ pub struct Rewriter {
     transforms: Vec<Step>,
     signer: Option<Signer>,
     on_error: OnError,
+    pulse: Arc<AtomicU64>,
 }
 
 /// What became of a request.
@@ -87,6 +90,7 @@ impl Rewriter {
             transforms: settings.transforms.iter().map(step).collect::<Result<_, _>>()?,
             signer,
             on_error: settings.on_error,
+            pulse: Arc::default(),
         })
     }
 
@@ -96,6 +100,14 @@ impl Rewriter {
             && self.filter.is_none()
             && self.transforms.is_empty()
             && self.signer.is_none()
+    }
+
+    /// Rises whenever programs begin with a request, and when they are done with it: odd while they run. `None` without
+    /// programs.
+    pub fn pulse(&self) -> Option<Arc<AtomicU64>> {
+        let is_program = |step: &Step| matches!(step, Step::Program(_));
+        let any = self.filter.is_some() || self.transforms.iter().any(is_program);
+        any.then(|| Arc::clone(&self.pulse))
     }
 
     /// Requests are signed, each time anew: [`Rewriter::apply`] needs credentials, and [`Rewriter::sign_again`] is to
@@ -124,7 +136,10 @@ impl Rewriter {
                 Err(why) => Rewritten::Failed { why, instead: Instead::Quarantine },
             };
         }
-        let (why, on_error) = match self.transformed(request, head) {
+        self.pulse.fetch_add(1, Ordering::Relaxed);
+        let transformed = self.transformed(request, head);
+        self.pulse.fetch_add(1, Ordering::Relaxed);
+        let (why, on_error) = match transformed {
             Ok(None) => return Rewritten::Filtered,
             Ok(Some(made)) => {
                 let finished = match &made {

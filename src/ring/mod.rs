@@ -130,8 +130,9 @@ pub enum Completion {
 
 /// What a worker can ask for. One thread, no call blocks but [`Ring::wait`].
 pub trait Ring {
-    /// Accepts on `listener` until stopped.
-    fn accept(&mut self, listener: Fd);
+    /// Accepts on `listener` until stopped. When other rings accept on it as well (`shared`), accepting ends with each
+    /// connection: [`Completion::AcceptEnded`] follows at once.
+    fn accept(&mut self, listener: Fd, shared: bool);
     /// Asks for accepting to end; [`Completion::AcceptEnded`] follows.
     fn stop_accepting(&mut self, listener: Fd);
     /// Completes with [`Completion::Woken`] whenever `event` is written.

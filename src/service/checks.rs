@@ -1,16 +1,14 @@
 //! What is looked at before anything starts. Every finding says what to do.
 
-use std::net::SocketAddr;
-
-use clap::ValueEnum;
-use socket2::Socket;
+use std::{net::SocketAddr, os::fd::OwnedFd};
 
 use crate::{
-    config::{CaptureConfig, TlsMode},
-    net::Bind,
+    admin::Door,
+    config::{AdminConfig, CaptureConfig},
+    net::Doors,
     observe::{ExitCode, Failure},
     ring::{Options, probe},
-    sys::limits,
+    sys::{limits, passed},
 };
 
 /// Descriptors that are not connections: rings, logs, Kafka, stdio, and a reserve.
@@ -21,25 +19,6 @@ const DESCRIPTORS_MIN: u64 = 256;
 const REPLAY_DESCRIPTORS_MIN: u64 = 1200;
 /// Below this many it can, but an operator should know.
 const DESCRIPTORS_ADVISED: u64 = 20_000;
-
-/// What this version does not do yet is refused by name, not left out silently.
-pub(super) fn supported(config: &CaptureConfig) -> Result<(), Failure> {
-    if config.tls != TlsMode::Off {
-        let mode = config.tls.to_possible_value().map(|value| value.get_name().to_owned());
-        return Err(Failure::configuration(format!(
-            "this version does not speak TLS to clients yet, so --tls {} cannot be had. Start it with --tls off \
-             if plaintext is acceptable on this network; TLS (self-signed by default) comes with a later version",
-            mode.unwrap_or_default()
-        )));
-    }
-    if config.source.tls {
-        return Err(Failure::configuration(format!(
-            "this version does not speak TLS to the source yet, so {} cannot be used. Name an http:// source",
-            config.source
-        )));
-    }
-    Ok(())
-}
 
 pub(super) fn rings() -> Result<(), Failure> {
     probe::check(Options::default())
@@ -78,29 +57,47 @@ pub(super) fn descriptors_for_replay() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Sockets per address, one for each worker; bound, not listening.
-pub(super) fn bind(
+/// The sockets of the process that is taken over from, else those that the service manager passed, else sockets of our
+/// own: bound, not listening.
+pub(super) fn doors(
     config: &CaptureConfig,
     workers: usize,
-) -> Result<Vec<(Bind, Vec<Socket>)>, Failure> {
-    let bind = |address: &SocketAddr| {
-        let bind = Bind(*address);
-        bind.bind(workers).map(|sockets| (bind, sockets)).map_err(Failure::configuration)
+    taken_over: Option<Vec<OwnedFd>>,
+) -> Result<Doors, Failure> {
+    if let Some(sockets) = taken_over {
+        return Doors::adopt(sockets, 0).map_err(Failure::configuration);
+    }
+    let passed = passed::descriptors();
+    if passed.is_empty() {
+        return Doors::bind(&config.listen, workers).map_err(Failure::configuration);
+    }
+    let doors = Doors::adopt(passed, passed::FIRST).map_err(Failure::configuration)?;
+    let text = |addresses: &[SocketAddr]| {
+        addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
     };
-    config.listen.iter().map(bind).collect()
+    tracing::info!(
+        event = "listen.passed",
+        listen = text(&doors.addresses()),
+        flag = text(&config.listen),
+        "listening on the sockets that the service manager passed; --listen is not looked at"
+    );
+    Ok(doors)
 }
 
-/// Opens the doors; returns the sockets of each worker.
-pub(super) fn listen(
-    bound: Vec<(Bind, Vec<Socket>)>,
-    workers: usize,
-) -> Result<Vec<Vec<Socket>>, Failure> {
-    let mut per_worker: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
-    for (bind, sockets) in bound {
-        bind.listen(&sockets).map_err(Failure::configuration)?;
-        per_worker.iter_mut().zip(sockets).for_each(|(worker, socket)| worker.push(socket));
-    }
-    Ok(per_worker)
+/// The admin endpoint of the process that is taken over from, unless this one is to have it elsewhere.
+pub(super) fn inherited_admin(config: &AdminConfig, socket: Option<OwnedFd>) -> Option<Door> {
+    let (address, door) = (config.listen?, Door::inherited(socket?).ok()?);
+    (door.to_string() == address.to_string()).then_some(door)
+}
+
+/// The admin endpoint's address; nobody is answered there yet. One that takes over finds its predecessor there.
+pub(super) fn admin(config: &AdminConfig, take_over: bool) -> Result<Door, Failure> {
+    Door::open(config.listen, config.insist && !take_over).map_err(|error| {
+        Failure::configuration(format!(
+            "the admin endpoint cannot listen on {}: {error}. Name another address with --admin, or --admin off",
+            config.listen.map_or_else(String::new, |address| address.to_string())
+        ))
+    })
 }
 
 pub(super) fn source(config: &CaptureConfig) -> Result<Vec<SocketAddr>, Failure> {

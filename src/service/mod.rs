@@ -4,6 +4,7 @@
 
 pub mod capture;
 mod checks;
+pub mod preflight;
 pub mod replay;
 mod signals;
 mod sinks;
@@ -17,6 +18,14 @@ pub(super) enum Event {
     Report,
     /// Take over what was changed in the configuration.
     Reload,
+    /// A worker accepts.
+    WorkerReady,
+    /// Start this program again, to take over.
+    StartSuccessor,
+    /// A new process of this id accepts on our sockets.
+    HandedOver(u32),
+    /// The process that this one takes over from does not accept any more, or refuses to let go.
+    TookOver(Result<(), String>),
     /// A worker is done, or its ring failed.
     WorkerEnded(Result<(), String>),
     /// The sink is done, or durability can no longer be promised.

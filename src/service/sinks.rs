@@ -78,6 +78,11 @@ fn log_sink(
     Ok(Box::new(move || sink.run().map_err(|error| error.to_string())))
 }
 
+/// Whether the properties can be read and the topic is there; for `--check`.
+pub(super) fn check_kafka(config: &CaptureConfig, kafka: &KafkaConfig) -> Result<(), Failure> {
+    check_topic(&kafka_settings(config, kafka)?)
+}
+
 fn kafka_sink(
     config: &CaptureConfig,
     kafka: &KafkaConfig,

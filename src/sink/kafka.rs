@@ -115,6 +115,9 @@ impl KafkaSink {
             }
             self.give_back();
             let idle = self.unacknowledged() == 0;
+            if idle {
+                self.look_again();
+            }
             if self.links.iter().all(SinkEnd::is_finished) {
                 let since = *ending.get_or_insert_with(Instant::now);
                 if idle {
@@ -169,7 +172,10 @@ impl KafkaSink {
         self.asked = Some(Instant::now());
         match answer {
             TopicCheck::Ready(partitions) => {
-                self.lanes = (0..partitions).map(|_| Lane::default()).collect();
+                // Once known they stay, so that connections stay where they are.
+                if self.lanes.is_empty() {
+                    self.lanes = (0..partitions).map(|_| Lane::default()).collect();
+                }
                 self.counters.set_state(SinkState::Working);
             }
             TopicCheck::Unknown => {
@@ -177,6 +183,15 @@ impl KafkaSink {
                 self.complain(&format!("the brokers have no topic '{topic}'"));
             }
             TopicCheck::Unreachable(reason) => self.complain(&reason),
+        }
+    }
+
+    /// With nothing to send, nothing would tell that Kafka takes records again: asks, now and then. Whoever looks at
+    /// the state may be the one who keeps writes away.
+    fn look_again(&mut self) {
+        let waiting = matches!(self.counters.state(), SinkState::Waiting(_));
+        if waiting && self.asked.is_none_or(|asked| asked.elapsed() >= ASK_PAUSE) {
+            self.learn_partitions();
         }
     }
 

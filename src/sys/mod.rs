@@ -1,4 +1,4 @@
-//! The host: processors, memory, limits, clocks, the state directory.
+//! The host: processors, memory, limits, clocks, the state directory, the service manager.
 //!
 //! Asks the host and tells what it said; decides nothing and knows no other room.
 
@@ -7,5 +7,8 @@ pub mod clock;
 pub mod cpu;
 pub mod disk;
 pub mod limits;
+pub mod names;
+pub mod notify;
+pub mod passed;
 pub mod state;
 pub mod tree;

@@ -29,9 +29,10 @@ pub fn prepare(dir: &Path) -> Result<(), String> {
             meta.uid()
         ));
     }
-    if meta.mode() & 0o022 != 0 {
+    if meta.mode() & 0o077 != 0 {
         return Err(format!(
-            "the state directory {name} can be written by others (mode {:o}). Run: chmod 0700 {name}",
+            "the state directory {name} is open to others (mode {:o}), and holds what clients send. \
+             Run: chmod 0700 {name}",
             meta.mode() & 0o7777
         ));
     }
@@ -51,7 +52,13 @@ pub fn node_id(dir: &Path) -> Result<String, String> {
             let id = Uuid::new_v4().to_string();
             write_new(&path, &id)
                 .map(|()| id)
-                .map_err(|error| format!("cannot write {}: {error}", path.display()))
+                .map_err(|error| match error.kind() {
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => format!(
+                        "cannot write {}: {error}. Make space, or name a directory on another disk with --state-dir",
+                        path.display()
+                    ),
+                    _ => format!("cannot write {}: {error}", path.display()),
+                })
         }
         Err(error) => Err(format!("cannot read {}: {error}", path.display())),
     }
@@ -81,9 +88,9 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_others_can_write_is_refused() {
+    fn a_directory_that_others_can_enter_is_refused() {
         let dir = tempfile::tempdir().expect("temp dir");
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).expect("chmod");
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o750)).expect("chmod");
         assert!(prepare(dir.path()).is_err_and(|error| error.contains("chmod 0700")));
     }
 }

@@ -1,22 +1,27 @@
 //! Our side of a connection to a server: TLS 1.2 and 1.3, the server's name sent (SNI) and verified.
 
-use std::{fmt, io::Write as _, path::Path, sync::Arc};
+use std::{
+    fmt,
+    io::Write as _,
+    path::Path,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use rustls::{
-    AlertDescription, ClientConfig, ClientConnection, DigitallySignedStruct, Error,
-    SignatureScheme,
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-use super::files;
+use super::{TlsFault, files};
 
 /// Whom connections trust and what they show: made once, used by all.
 #[derive(Clone)]
 pub struct Trust {
-    config: Arc<ClientConfig>,
+    config: Arc<RwLock<Arc<ClientConfig>>>,
     name: ServerName<'static>,
+    insecure: bool,
 }
 
 impl Trust {
@@ -53,23 +58,33 @@ impl Trust {
             }
         };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { config: Arc::new(config), name })
+        config.enable_secret_extraction = true;
+        let config = Arc::new(RwLock::new(Arc::new(config)));
+        Ok(Self { config, name, insecure })
+    }
+
+    /// New connections of all clones trust and show what `other` does, for the same server.
+    pub fn replace(&self, other: &Self) {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = other.config();
+    }
+
+    /// Whether any certificate will do.
+    pub fn is_insecure(&self) -> bool {
+        self.insecure
+    }
+
+    pub(super) fn config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn name(&self) -> &ServerName<'static> {
+        &self.name
     }
 }
 
 impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Trust({:?})", self.name)
-    }
-}
-
-/// Why a connection cannot go on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFault(String);
-
-impl fmt::Display for TlsFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -83,8 +98,7 @@ pub struct ClientTls {
 impl ClientTls {
     /// A connection on which nothing was said; [`ClientTls::outgoing`] has the first message.
     pub fn new(trust: &Trust) -> Result<Self, TlsFault> {
-        let mut connection =
-            ClientConnection::new(Arc::clone(&trust.config), trust.name.clone()).map_err(fault)?;
+        let mut connection = ClientConnection::new(trust.config(), trust.name.clone())?;
         // What waits here is bounded by the one request that is being sent.
         connection.set_buffer_limit(None);
         Ok(Self { connection })
@@ -98,14 +112,14 @@ impl ClientTls {
             let taken = self
                 .connection
                 .read_tls(&mut bytes)
-                .map_err(|error| TlsFault(error.to_string()))?;
-            let state = self.connection.process_new_packets().map_err(fault)?;
+                .map_err(|error| TlsFault::malformed(error.to_string()))?;
+            let state = self.connection.process_new_packets()?;
             let waiting = state.plaintext_bytes_to_read();
             if waiting > 0 {
                 let start = plain.len();
                 plain.resize(start + waiting, 0);
                 std::io::Read::read_exact(&mut self.connection.reader(), &mut plain[start..])
-                    .map_err(|error| TlsFault(error.to_string()))?;
+                    .map_err(|error| TlsFault::malformed(error.to_string()))?;
             }
             closed |= state.peer_has_closed();
             if taken == 0 {
@@ -117,7 +131,10 @@ impl ClientTls {
 
     /// Queues plaintext; before the handshake is done it waits for that.
     pub fn send(&mut self, plain: &[u8]) -> Result<(), TlsFault> {
-        self.connection.writer().write_all(plain).map_err(|error| TlsFault(error.to_string()))
+        self.connection
+            .writer()
+            .write_all(plain)
+            .map_err(|error| TlsFault::malformed(error.to_string()))
     }
 
     /// Says that nothing more follows.
@@ -140,22 +157,6 @@ impl ClientTls {
     pub fn is_handshaking(&self) -> bool {
         self.connection.is_handshaking()
     }
-}
-
-// By value, so that it can stand in `map_err`.
-#[allow(clippy::needless_pass_by_value)]
-fn fault(error: Error) -> TlsFault {
-    let advice = match &error {
-        Error::InvalidCertificate(_) => {
-            ". Name the authority that signed the server's certificate, or the host name that stands in it"
-        }
-        Error::InvalidMessage(_) => ". Does the server speak TLS on this port?",
-        Error::AlertReceived(AlertDescription::CertificateRequired) => {
-            ". The server wants a certificate of ours: name one and its key"
-        }
-        _ => "",
-    };
-    TlsFault(format!("{error}{advice}"))
 }
 
 /// Verifies signatures, not who made them.

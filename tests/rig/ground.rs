@@ -35,6 +35,13 @@ pub(crate) fn am_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// Closes a directory to others, as a state directory must be; one that is not there yet is made so.
+pub(crate) fn close(dir: &Path) {
+    if dir.is_dir() {
+        fs::set_permissions(dir, Permissions::from_mode(0o700)).expect("the directory is ours");
+    }
+}
+
 /// A new directory for one run of one service below `home`; whoever asked removes it.
 pub(crate) fn run_dir(home: &Path, name: &str) -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);

@@ -29,6 +29,8 @@ pub(crate) struct Mix<'a> {
     pub(crate) scripts: bool,
     /// Whether the load makes its indices and ends with writes to whole indices.
     pub(crate) whole: bool,
+    /// Only what a simple document server knows: no gzip, no `_mget`.
+    pub(crate) plain: bool,
     pub(crate) seed: u64,
 }
 
@@ -75,11 +77,6 @@ impl Mix<'_> {
             first.whole_indices();
         }
         first.totals
-    }
-
-    /// Makes the indices alone.
-    pub(crate) fn prepare(&self, port: u16) {
-        Session::open(self, port, u64::MAX, 0).expect("the cluster is there").make_indices();
     }
 
     /// One client, which connects anew now and then.
@@ -154,11 +151,11 @@ impl<'a> Session<'a> {
             50..58 => self.ask("DELETE", &format!("/{index}/_doc/{id}"), "")?,
             58..64 => return self.conditional(&index, &id),
             64..74 => self.ask("GET", &format!("/{index}/_doc/{id}"), "")?,
-            74..78 => {
+            74..78 if !self.mix.plain => {
                 let body = json!({"ids": [id, self.id(), self.id()]}).to_string();
                 self.ask("POST", &format!("/{index}/_mget"), &body)?
             }
-            78..82 => {
+            74..82 => {
                 let body = json!({"query": {"match": {"t": word(self.draw(8))}}, "size": 3});
                 self.ask("POST", &format!("/{index}/_search"), &body.to_string())?
             }
@@ -223,7 +220,7 @@ impl<'a> Session<'a> {
             lines.push('\n');
         }
         self.totals.bulk_items += items;
-        if self.draw(3) > 0 {
+        if self.mix.plain || self.draw(3) > 0 {
             return self.ask("POST", "/_bulk", &lines);
         }
         let mut zipped = GzEncoder::new(Vec::new(), Compression::fast());
@@ -356,6 +353,7 @@ fn the_same_load_by_one_client_gives_the_same_state_twice() {
         documents: Documents::Shared(40),
         scripts: true,
         whole: true,
+        plain: false,
         seed: 11,
     };
     let totals = mix.run(one.port());
@@ -385,6 +383,7 @@ fn many_clients_meet_conflicts() {
         documents: Documents::Shared(100),
         scripts: true,
         whole: true,
+        plain: false,
         seed: 3,
     };
     let start = std::time::Instant::now();

@@ -69,6 +69,11 @@ impl Process {
         wait::for_some(limit, || self.ended())
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal to the child alone; nothing happens when it is gone.
     pub(crate) fn signal(&self, signal: Signal) {
         let _ = kill_process(self.pid(), signal);

@@ -162,10 +162,7 @@ pub(crate) struct Records(pub(crate) BTreeMap<(String, String), Captured>);
 impl Records {
     /// From a capture log, read by `tapline log dump`.
     pub(crate) fn of_log(log: &Path) -> Self {
-        let log = log.to_string_lossy();
-        let outcome = run(&["log", "dump", "--format", "base64", "--log", &log]);
-        assert_eq!(outcome.code, Some(0), "log dump: {}", outcome.stderr);
-        Self::of_lines(&outcome.stdout)
+        Self::of_streams(of_log(log).into_iter())
     }
 
     /// From a topic, read by a client of the rig.
@@ -184,12 +181,7 @@ impl Records {
 
     /// From lines `<key>|<base64>`.
     pub(crate) fn of_lines(text: &str) -> Self {
-        Self::of_streams(text.lines().map(|line| {
-            let (key, value) = line.split_once('|').expect("a line is <key>|<base64>");
-            let stream = decode(&STANDARD.decode(value.trim()).expect("the value is base64"));
-            assert_eq!(stream.connection_id, key, "the key is the connection");
-            stream
-        }))
+        Self::of_streams(text.lines().map(of_line))
     }
 
     /// The connections that carried anything.
@@ -236,6 +228,21 @@ impl Records {
         }
         Self(connections)
     }
+}
+
+/// The records of a capture log as they stand in it, read by `tapline log dump`.
+pub(crate) fn of_log(log: &Path) -> Vec<TrafficStream> {
+    let log = log.to_string_lossy();
+    let outcome = run(&["log", "dump", "--format", "base64", "--log", &log]);
+    assert_eq!(outcome.code, Some(0), "log dump: {}", outcome.stderr);
+    outcome.stdout.lines().map(of_line).collect()
+}
+
+fn of_line(line: &str) -> TrafficStream {
+    let (key, value) = line.split_once('|').expect("a line is <key>|<base64>");
+    let stream = decode(&STANDARD.decode(value.trim()).expect("the value is base64"));
+    assert_eq!(stream.connection_id, key, "the key is the connection");
+    stream
 }
 
 impl Captured {

@@ -13,6 +13,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::ground;
 use super::kafka::Kafka;
 use super::process::Process;
 use super::tapline::program;
@@ -69,7 +70,8 @@ impl Replay {
 
     /// The same by URL.
     pub(crate) fn to_url(target: &str, state: &Path) -> Self {
-        let arguments = ["replay", "--speedup", "max", "--admin", "off"].map(OsString::from);
+        ground::close(state);
+        let arguments = ["replay", "--speedup", "max"].map(OsString::from);
         Self { arguments: arguments.to_vec(), state: state.to_path_buf(), stdin: None }
             .flag("--target", target)
             .flag("--state-dir", &state.to_string_lossy())
@@ -127,6 +129,9 @@ impl Replay {
             }
         };
         command.args(&self.arguments).arg("--summary").arg(summary);
+        if !self.arguments.iter().any(|argument| argument == "--admin") {
+            command.args(["--admin", "off"]);
+        }
         let log = scratch.path().join(OUTPUT);
         Replayer { process: Process::spawn(&mut command, &log, scratch.path()), scratch }
     }
@@ -174,6 +179,11 @@ impl Replayer {
         };
         let summary = Summary::read(&self.scratch.path().join(SUMMARY));
         Replayed { code: status.code(), output: self.output(), summary }
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
     }
 
     /// Sends SIGTERM and waits; panics unless it ends with 0. Its summary.

@@ -1,6 +1,6 @@
 //! The program under test, started with arguments as a user would.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,18 @@ use tempfile::TempDir;
 
 use super::kafka::Kafka;
 use super::process::Process;
-use super::{port, wait};
+use super::{ground, port, wait};
 
 /// How to start `tapline capture`.
 #[derive(Debug)]
 pub(crate) struct Capture {
     port: u16,
+    /// The port of its admin endpoint; 0: it has none.
+    admin: u16,
     arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    launcher: Vec<OsString>,
+    program: OsString,
     state: State,
 }
 
@@ -27,6 +32,7 @@ pub(crate) struct Capture {
 pub(crate) struct Tapline {
     process: Process,
     port: u16,
+    admin: u16,
     state: State,
     stderr: PathBuf,
     _scratch: TempDir,
@@ -46,16 +52,42 @@ pub(crate) struct Outcome {
 enum State {
     Own(TempDir),
     Given(PathBuf),
+    AsItIs(PathBuf),
 }
 
 impl Capture {
     /// In front of a port on 127.0.0.1, plaintext, with a state directory of its own.
     pub(crate) fn of(source: u16) -> Self {
-        let port = port::free();
+        Self::on(port::free(), source)
+    }
+
+    /// As [`Self::of`], listening on this port.
+    pub(crate) fn on(port: u16, source: u16) -> Self {
+        Self::at(port, &format!("http://127.0.0.1:{source}")).flag("--tls", "off")
+    }
+
+    /// As [`Self::of`], in front of a URL.
+    pub(crate) fn to(source: &str) -> Self {
+        Self::secure_to(source).flag("--tls", "off")
+    }
+
+    /// As [`Self::of`], with the TLS that clients get when nothing is said about it.
+    pub(crate) fn secure(source: u16) -> Self {
+        Self::secure_to(&format!("http://127.0.0.1:{source}"))
+    }
+
+    /// As [`Self::secure`], in front of a URL.
+    pub(crate) fn secure_to(source: &str) -> Self {
+        Self::at(port::free(), source)
+    }
+
+    fn at(port: u16, source: &str) -> Self {
         let state = State::Own(tempfile::tempdir().expect("the temporary directory is writable"));
-        let arguments = ["capture", "--tls", "off"].map(OsString::from).to_vec();
-        Self { port, arguments, state }
-            .flag("--source", &format!("http://127.0.0.1:{source}"))
+        let arguments = vec![OsString::from("capture")];
+        let (environment, launcher) = (Vec::new(), Vec::new());
+        let program = env!("CARGO_BIN_EXE_tapline").into();
+        Self { port, admin: 0, arguments, environment, launcher, program, state }
+            .flag("--source", source)
             .flag("--listen", &format!("127.0.0.1:{port}"))
     }
 
@@ -71,6 +103,31 @@ impl Capture {
         self
     }
 
+    /// Sets a variable of its environment.
+    pub(crate) fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Starts it by another program, which is given the command line behind its own arguments.
+    pub(crate) fn under(mut self, launcher: &[&str]) -> Self {
+        self.launcher = launcher.iter().map(OsString::from).collect();
+        self
+    }
+
+    /// Starts this file instead of the program itself.
+    pub(crate) fn program(mut self, file: &Path) -> Self {
+        self.program = file.into();
+        self
+    }
+
+    /// Gives it an admin endpoint.
+    pub(crate) fn admin(mut self) -> Self {
+        self.admin = port::free();
+        let address = format!("127.0.0.1:{}", self.admin);
+        self.flag("--admin", &address)
+    }
+
     /// Takes Kafka as the sink.
     pub(crate) fn kafka(self, kafka: &Kafka, topic: &str) -> Self {
         self.flag("--kafka-brokers", &kafka.brokers()).flag("--kafka-topic", topic)
@@ -79,6 +136,12 @@ impl Capture {
     /// Uses a state directory that outlives this process.
     pub(crate) fn state(mut self, dir: &Path) -> Self {
         self.state = State::Given(dir.to_path_buf());
+        self
+    }
+
+    /// As [`Self::state`], but the directory keeps its mode.
+    pub(crate) fn state_as_it_is(mut self, dir: &Path) -> Self {
+        self.state = State::AsItIs(dir.to_path_buf());
         self
     }
 
@@ -98,15 +161,22 @@ impl Capture {
     pub(crate) fn try_start(self) -> Result<Tapline, Outcome> {
         let scratch = tempfile::tempdir().expect("the temporary directory is writable");
         let stderr = scratch.path().join("output");
-        let mut command = program();
+        if !matches!(self.state, State::AsItIs(_)) {
+            ground::close(self.state.path());
+        }
+        let mut command = file_under(&self.launcher, &self.program);
         command.args(&self.arguments).arg("--state-dir").arg(self.state.path());
+        command.envs(self.environment.iter().cloned());
+        if !self.arguments.iter().any(|argument| argument == "--admin") {
+            command.args(["--admin", "off"]);
+        }
         let mut process = Process::spawn(&mut command, &stderr, scratch.path());
         let accepts = wait::until(START, || {
             process.ended().is_some() || TcpStream::connect(("127.0.0.1", self.port)).is_ok()
         });
         if accepts && process.ended().is_none() {
-            let Self { port, state, .. } = self;
-            return Ok(Tapline { process, port, state, stderr, _scratch: scratch });
+            let Self { port, admin, state, .. } = self;
+            return Ok(Tapline { process, port, admin, state, stderr, _scratch: scratch });
         }
         let code = process.kill().code();
         Err(Outcome { code, stdout: String::new(), stderr: read(&stderr) })
@@ -127,9 +197,24 @@ impl Tapline {
         self.port
     }
 
+    /// The port of its admin endpoint.
+    pub(crate) fn admin(&self) -> u16 {
+        self.admin
+    }
+
     /// Its capture log.
     pub(crate) fn log(&self) -> PathBuf {
         self.state.path().join("log")
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
     }
 
     /// What it has printed so far.
@@ -145,6 +230,11 @@ impl Tapline {
     /// Sends SIGTERM and goes on.
     pub(crate) fn ask_to_stop(&self) {
         self.process.signal(Signal::TERM);
+    }
+
+    /// Sends SIGHUP and goes on.
+    pub(crate) fn hang_up(&self) {
+        self.process.signal(Signal::HUP);
     }
 
     /// Waits for its end; the exit code.
@@ -172,7 +262,7 @@ impl State {
     fn path(&self) -> &Path {
         match self {
             Self::Own(dir) => dir.path(),
-            Self::Given(dir) => dir,
+            Self::Given(dir) | Self::AsItIs(dir) => dir,
         }
     }
 }
@@ -181,6 +271,9 @@ impl State {
 pub(crate) fn run(arguments: &[&str]) -> Outcome {
     let mut command = program();
     command.args(arguments);
+    if let Some(at) = arguments.iter().position(|argument| *argument == "--state-dir") {
+        ground::close(Path::new(arguments[at + 1]));
+    }
     let output = tempfile::tempdir().expect("the temporary directory is writable");
     let (stdout, stderr) = (output.path().join("stdout"), output.path().join("stderr"));
     let mut process = Process::spawn_apart(&mut command, &stdout, &stderr, output.path());
@@ -193,7 +286,24 @@ pub(crate) fn run(arguments: &[&str]) -> Outcome {
 
 /// The program, without the settings that a developer may have in the environment.
 pub(crate) fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tapline"));
+    program_under::<OsString>(&[])
+}
+
+/// As [`program`], started by another one.
+pub(crate) fn program_under<S: AsRef<OsStr>>(launcher: &[S]) -> Command {
+    let launcher: Vec<OsString> = launcher.iter().map(OsString::from).collect();
+    file_under(&launcher, env!("CARGO_BIN_EXE_tapline").as_ref())
+}
+
+fn file_under(launcher: &[OsString], tapline: &OsStr) -> Command {
+    let mut command = match launcher {
+        [] => Command::new(tapline),
+        [first, rest @ ..] => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(tapline);
+            command
+        }
+    };
     // What a developer has set for a tapline of theirs is not meant for this one.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("TAPLINE_") {

@@ -1,12 +1,21 @@
 //! `tapline capture`: its flags.
 
+mod admin;
+mod lifecycle;
+mod tls;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 
+use self::{
+    admin::AdminArguments,
+    tls::{SourceTlsArguments, TlsArguments},
+};
+use super::operation::Operation;
 use crate::{
     capture::{RECORD_BYTES_MAX_DEFAULT, RECORD_BYTES_MIN},
-    config::{CaptureConfig, KafkaConfig, TlsMode, units},
+    config::{CaptureConfig, Effective, KafkaConfig, Loaded, units},
     http::Limits,
     net::SourceUrl,
     observe::Failure,
@@ -42,15 +51,11 @@ pub(super) struct Arguments {
     #[arg(long, env = "TAPLINE_CAPTURE_CPUS", value_name = "LIST")]
     cpus: Option<CpuList>,
 
-    /// TLS to clients; in this version only `off` works
-    #[arg(
-        long,
-        env = "TAPLINE_CAPTURE_TLS",
-        value_name = "MODE",
-        value_enum,
-        default_value = "self-signed"
-    )]
-    tls: TlsMode,
+    #[command(flatten)]
+    tls: TlsArguments,
+
+    #[command(flatten)]
+    source_tls: SourceTlsArguments,
 
     /// Directory of node name and capture log [default: ./tapline-state, under systemd $STATE_DIRECTORY]
     #[arg(long, env = "TAPLINE_CAPTURE_STATE_DIR", value_name = "DIR")]
@@ -142,6 +147,9 @@ pub(super) struct Arguments {
     )]
     drain_timeout: Duration,
 
+    #[command(flatten)]
+    lifecycle: lifecycle::LifecycleFlags,
+
     /// Length of one segment file of the capture log
     #[arg(
         long,
@@ -161,14 +169,28 @@ pub(super) struct Arguments {
         value_parser = units::bytes
     )]
     log_reserve: u64,
+
+    #[command(flatten)]
+    admin: AdminArguments,
+
+    #[command(flatten)]
+    pub(super) operation: Operation,
 }
 
-pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    service::capture::run(&config(arguments)?, Box::new(|| config(super::capture_again()?)))
+pub(super) fn run(arguments: Arguments, effective: Effective) -> Result<(), Failure> {
+    let check = arguments.operation.check;
+    let load = |(arguments, effective)| Ok(Loaded { config: config(arguments)?, effective });
+    let loaded = load((arguments, effective))?;
+    if check {
+        return service::preflight::capture(&loaded);
+    }
+    service::capture::run(&loaded, Box::new(move || load(super::capture_again()?)))
 }
 
 fn config(arguments: Arguments) -> Result<CaptureConfig, Failure> {
     let a = arguments;
+    let source = a.source;
+    let source_tls = a.source_tls.config(source.tls)?;
     if a.record_bytes_max < RECORD_BYTES_MIN {
         return Err(Failure::configuration(format!(
             "--record-bytes-max must be at least {RECORD_BYTES_MIN}"
@@ -196,11 +218,12 @@ fn config(arguments: Arguments) -> Result<CaptureConfig, Failure> {
     let kafka = a.kafka_brokers.map(|brokers| KafkaConfig { brokers, topic, file: a.kafka_config });
     let under_systemd = || std::env::var_os("STATE_DIRECTORY").map(PathBuf::from);
     Ok(CaptureConfig {
-        source: a.source,
+        source,
         listen: a.listen,
         workers: a.workers,
         cpus: a.cpus,
-        tls: a.tls,
+        tls: a.tls.config()?,
+        source_tls,
         state_dir: a.state_dir.or_else(under_systemd).unwrap_or_else(|| "tapline-state".into()),
         log: a.log,
         kafka,
@@ -216,7 +239,10 @@ fn config(arguments: Arguments) -> Result<CaptureConfig, Failure> {
             ..Limits::default()
         },
         drain_timeout: a.drain_timeout,
+        lifecycle: a.lifecycle.config(),
         segment_bytes: a.segment_bytes,
         log_reserve: a.log_reserve,
+        admin: a.admin.config(),
+        log_level: a.operation.log_level,
     })
 }

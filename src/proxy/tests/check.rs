@@ -13,7 +13,7 @@ use super::{
     world::{NODE, World},
 };
 use crate::{
-    observe::Counter,
+    observe::{Counter, Gauge},
     proto::{Capture, TrafficStream},
 };
 
@@ -85,7 +85,10 @@ fn is_of(bytes: &[u8], client: &Client) -> bool {
 
 fn origin_of<'a>(world: &'a World, client: &Client) -> Option<&'a Origin> {
     let net = world.net.borrow();
-    let mut all = world.origins.iter().filter(|origin| is_of(net.departed(origin.link), client));
+    let mut all = world
+        .origins
+        .iter()
+        .filter(|origin| is_of(origin.line.departed(&net, origin.link), client));
     let origin = all.next();
     assert!(all.next().is_none(), "client {} has two source connections", client.number);
     origin
@@ -102,7 +105,7 @@ fn check_bytes(world: &World, client: &Client, origin: Option<&Origin>) {
     };
     let sent = &client.stream[..client.sent];
     let net = world.net.borrow();
-    let departed = net.departed(origin.link);
+    let departed = origin.line.departed(&net, origin.link);
     assert!(sent.starts_with(departed), "I2: client {number}: the source read other bytes");
     assert!(departed.starts_with(&origin.received));
     let received = &client.received;
@@ -197,6 +200,16 @@ fn read_records(world: &World) -> Vec<Tale> {
     assert_eq!(u64::from(undelivered), world.counters.get(Counter::Undelivered), "undelivered");
     let counted = [Counter::Uncaptured, Counter::UncapturedBytes].map(|c| world.counters.get(c));
     assert_eq!([gaps.0, gaps.1], counted, "I4: gap notes and counters differ");
+    assert_eq!(world.counters.gauge(Gauge::Waiting), 0, "no connection is left that waits");
+    // The end of a drain does not wait for ever for a sink that gives nothing back.
+    let [records, returned] =
+        [Counter::Records, Counter::RecordsReturned].map(|c| world.counters.get(c));
+    if records == returned {
+        let bytes =
+            [Counter::RecordBytes, Counter::RecordBytesReturned].map(|c| world.counters.get(c));
+        assert_eq!(bytes[0], bytes[1], "what came back is counted");
+        assert_eq!(world.counters.gauge(Gauge::OldestUnixNs), 0, "nothing is with the sink");
+    }
     all
 }
 
@@ -282,7 +295,7 @@ fn extent(tale: &Tale, at: usize, request: &Request) -> usize {
 fn check_held(world: &World, client: &Client, origin: &Origin, tale: &Tale) {
     let number = client.number;
     let net = world.net.borrow();
-    let departures = net.departures(origin.link);
+    let departures = &origin.line.departures(&net, origin.link)[..];
     let departed = departures.last().map_or(0, |(total, _)| *total as usize);
     if tale.gap == (0, 0) {
         assert!(departed <= tale.reads.len(), "I1: client {number}: unrecorded bytes left");
@@ -347,7 +360,7 @@ fn check_end(world: &World, client: &Client, origin: Option<&Origin>, tale: Opti
     assert!(knows.is_some(), "liveness: client {number} still waits: {:?}", client.plan);
     // A connection that nothing was sent on could be anybody's.
     let net = world.net.borrow();
-    let unnamed = world.origins.iter().any(|o| net.departed(o.link).len() < NAME_AT);
+    let unnamed = world.origins.iter().any(|o| o.line.departed(&net, o.link).len() < NAME_AT);
     if let (Some(tale), None) = (tale, origin)
         && !unnamed
         && !tale.refused
@@ -373,6 +386,8 @@ fn check_end(world: &World, client: &Client, origin: Option<&Origin>, tale: Opti
     assert_eq!(origin.sent, client.received, "I2: client {number}");
     let expected = if client.plan.end == End::Close { Outcome::Closed } else { Outcome::Eof };
     assert_eq!(knows, Some(expected), "client {number}");
+    let cut = [client.line.is_truncated(), origin.line.is_truncated()];
+    assert_eq!(cut, [false; 2], "client {number}: an end without a farewell");
     if let Some(tale) = tale
         && tale.gap == (0, 0)
     {

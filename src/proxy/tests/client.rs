@@ -1,6 +1,7 @@
 //! A scripted client: sends as its script says, checks that every answer is the one to its own request.
 
 use super::{
+    line::Line,
     script::{Malformed, Request},
     wire::{Body, Head, find},
 };
@@ -14,6 +15,7 @@ pub(super) struct Client {
     /// Where each request ends in the stream.
     pub(super) ends: Vec<usize>,
     pub(super) link: Option<LinkId>,
+    pub(super) line: Line,
     /// Bytes handed to the network.
     pub(super) sent: usize,
     pub(super) received: Vec<u8>,
@@ -84,6 +86,7 @@ impl Client {
             stream,
             ends,
             link: None,
+            line: Line::Bare,
             sent: 0,
             received: Vec::new(),
             answers: 0,
@@ -120,7 +123,7 @@ impl Client {
         let reads = random.chance(self.plan.reads);
         if reads {
             let most = random.part(100_000);
-            match net.peer_receive(link, most, &mut self.received) {
+            match self.line.receive(net, link, most, &mut self.received) {
                 Receipt::Data(_) => progress = true,
                 Receipt::Empty => {}
                 Receipt::Eof => self.finish(net, link, Outcome::Eof),
@@ -158,6 +161,7 @@ impl Client {
 
     fn finish(&mut self, net: &mut Net, link: LinkId, outcome: Outcome) {
         if outcome != Outcome::Reset {
+            let _ = self.line.finish(net, link, true);
             net.peer_close(link);
         }
         self.outcome = Some(outcome);
@@ -169,7 +173,7 @@ impl Client {
         if self.sent < limit && !self.broken {
             let most = (limit - self.sent).min(self.plan.piece);
             let n = random.part(most);
-            match net.peer_send(link, &self.stream[self.sent..self.sent + n]) {
+            match self.line.send(net, link, &self.stream[self.sent..self.sent + n]) {
                 Some(n) => {
                     self.sent += n;
                     progress = n > 0;
@@ -177,7 +181,11 @@ impl Client {
                 None => self.broken = true,
             }
         }
-        if self.plan.end == End::HalfClose && self.sent == self.stream.len() && !self.fin {
+        if self.plan.end == End::HalfClose
+            && self.sent == self.stream.len()
+            && !self.fin
+            && self.line.finish(net, link, true) != Some(false)
+        {
             self.fin = true;
             net.peer_shutdown(link);
         }

@@ -3,6 +3,7 @@
 
 mod check;
 mod client;
+mod line;
 mod origin;
 mod scenarios;
 mod script;
@@ -16,6 +17,8 @@ use world::World;
 
 /// Runs made when nothing else is asked for.
 const SEEDS: u64 = 1500;
+/// Runs with TLS to clients, to the source, or both.
+const TLS_SEEDS: u64 = 600;
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -24,15 +27,24 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn sim_every_invariant_holds_for_every_seed() {
+    run_seeds(SEEDS, World::new);
+}
+
+#[test]
+fn sim_every_invariant_holds_over_tls() {
+    run_seeds(TLS_SEEDS, World::sealed);
+}
+
+fn run_seeds(count: u64, world: fn(u64) -> World) {
     let from = number("TAPLINE_SIM_FROM").unwrap_or(1);
     let seeds = match number("SEED") {
         Some(seed) => seed..=seed,
-        None => from..=from + number("TAPLINE_SIM_SEEDS").unwrap_or(SEEDS) - 1,
+        None => from..=from + number("TAPLINE_SIM_SEEDS").unwrap_or(count) - 1,
     };
     let mut failed = Vec::new();
     for seed in seeds {
         let run = || {
-            let mut world = World::new(seed);
+            let mut world = world(seed);
             world.run();
             check::check(&world);
         };

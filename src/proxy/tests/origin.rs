@@ -2,7 +2,10 @@
 
 use std::collections::VecDeque;
 
-use super::wire::{Body, Head};
+use super::{
+    line::Line,
+    wire::{Body, Head},
+};
 use crate::ring::sim::{LinkId, Net, Random, Receipt};
 
 /// How sources behave, in cases per 1,000 requests.
@@ -28,6 +31,7 @@ pub(super) struct Manners {
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own; they combine freely")]
 pub(super) struct Origin {
     pub(super) link: LinkId,
+    pub(super) line: Line,
     pub(super) received: Vec<u8>,
     pub(super) sent: Vec<u8>,
     pub(super) misbehaved: bool,
@@ -55,9 +59,10 @@ enum What {
 }
 
 impl Origin {
-    pub(super) fn new(link: LinkId, manners: Manners) -> Self {
+    pub(super) fn new(link: LinkId, line: Line, manners: Manners) -> Self {
         Self {
             link,
+            line,
             received: Vec::new(),
             sent: Vec::new(),
             misbehaved: false,
@@ -81,7 +86,7 @@ impl Origin {
         }
         let mut random = Random::new(net.random.draw());
         let most = random.part(200_000);
-        let mut progress = match net.peer_receive(self.link, most, &mut self.received) {
+        let mut progress = match self.line.receive(net, self.link, most, &mut self.received) {
             Receipt::Data(_) => true,
             Receipt::Empty => false,
             Receipt::Eof => {
@@ -95,7 +100,11 @@ impl Origin {
         };
         self.read_requests(net.now_ns(), &mut random);
         progress |= self.send(net, &mut random);
-        if self.eof && self.out.is_empty() && !self.done {
+        if self.eof
+            && self.out.is_empty()
+            && !self.done
+            && self.line.finish(net, self.link, true) != Some(false)
+        {
             net.peer_close(self.link);
             self.done = true;
         }
@@ -116,7 +125,7 @@ impl Origin {
             What::Bytes(bytes, at) => {
                 let n = random.part(bytes.len() - *at);
                 let part = &bytes[*at..*at + n];
-                let Some(n) = net.peer_send(self.link, part) else {
+                let Some(n) = self.line.send(net, self.link, part) else {
                     self.out.clear();
                     return false;
                 };
@@ -125,6 +134,11 @@ impl Origin {
                 if *at < bytes.len() {
                     return n > 0;
                 }
+            }
+            What::Shutdown | What::Close
+                if self.line.finish(net, self.link, true) == Some(false) =>
+            {
+                return false;
             }
             What::Shutdown => {
                 self.fin = true;

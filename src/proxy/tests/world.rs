@@ -4,6 +4,7 @@ use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use super::{
     client::{Client, End, Plan},
+    line::{Line, Stage},
     origin::{Manners, Origin},
     script::{self, Kinds},
     sink::{Sink, Temper},
@@ -11,7 +12,7 @@ use super::{
 use crate::{
     capture::Identity,
     observe::Counters,
-    proxy::{Control, Now, Parts, Settings, Worker},
+    proxy::{Control, Haste, Listener, Now, Parts, Settings, Worker},
     ring::sim::{Faults, Ledger, Net, Random, SimRing},
     sink::link,
     sys::bell::Bell,
@@ -34,6 +35,9 @@ pub(super) struct Setup {
     clients: usize,
     /// Empty batches that stand in the sink's queue.
     pub(super) blocked_batches: usize,
+    /// Accepting ends with each connection.
+    shared: bool,
+    pub(super) haste: Haste,
 }
 
 /// A run and what it left behind.
@@ -122,6 +126,8 @@ impl Setup {
             connect_ns_max: 1 << random.between(10, 28),
             clients: random.between(1, 12) as usize,
             blocked_batches: 0,
+            shared: random.chance(300),
+            haste: if random.chance(300) { Haste::None } else { Haste::Soon },
         }
     }
 
@@ -148,6 +154,8 @@ impl Setup {
             connect_ns_max: 1_000_000,
             clients: 1,
             blocked_batches: 0,
+            shared: false,
+            haste: Haste::Soon,
         }
     }
 
@@ -178,8 +186,26 @@ impl Setup {
 
 impl World {
     pub(super) fn new(seed: u64) -> Self {
+        Self::draw(seed, |_| ())
+    }
+
+    /// The same over TLS on one side or both.
+    pub(super) fn sealed(seed: u64) -> Self {
+        Self::draw(seed, |setup| {
+            let stage = Stage::get();
+            if !seed.is_multiple_of(3) {
+                setup.settings.tls = Some(stage.acceptor.clone());
+            }
+            if seed % 3 != 1 {
+                setup.settings.source_tls = Some(stage.trust.clone());
+            }
+        })
+    }
+
+    fn draw(seed: u64, change: impl FnOnce(&mut Setup)) -> Self {
         let mut random = Random::new(seed);
-        let setup = Setup::draw(&mut random);
+        let mut setup = Setup::draw(&mut random);
+        change(&mut setup);
         let mut clients = Vec::new();
         for number in 0..setup.clients {
             let n = random.between(u64::from(setup.calm), 12) as usize;
@@ -192,11 +218,14 @@ impl World {
     }
 
     /// A world with these clients.
-    pub(super) fn build(seed: u64, setup: Setup, clients: Vec<Client>) -> Self {
+    pub(super) fn build(seed: u64, setup: Setup, mut clients: Vec<Client>) -> Self {
+        for client in &mut clients {
+            client.line = Line::client(setup.settings.tls.is_some());
+        }
         let mut net = Net::new(seed, setup.faults);
         net.socket_bytes_max = setup.socket_bytes_max;
         net.connect_ns_max = setup.connect_ns_max;
-        let listeners = vec![net.listen()];
+        let listeners = vec![Listener { fd: net.listen(), shared: setup.shared }];
         let net = Rc::new(RefCell::new(net));
         let bells = [(); 2].map(|()| Arc::new(Bell::new().expect("an event descriptor")));
         let (worker_end, sink_end) = link(Arc::clone(&bells[0]), Arc::clone(&bells[1]));
@@ -251,6 +280,10 @@ impl World {
             self.net.borrow_mut().pass(AFTER_TURN_NS);
             self.act();
         }
+        let net = self.net.borrow();
+        for origin in &mut self.origins {
+            origin.line.read_to_the_end(net.departed(origin.link));
+        }
     }
 
     /// What a run was in the middle of.
@@ -269,12 +302,16 @@ impl World {
         let net = &mut *self.net.borrow_mut();
         self.clients.iter_mut().for_each(|client| client.act(net));
         while let Some(link) = net.arrival() {
-            self.origins.push(Origin::new(link, self.setup.manners));
+            let line = Line::server(self.setup.settings.source_tls.is_some());
+            self.origins.push(Origin::new(link, line, self.setup.manners));
         }
         self.origins.iter_mut().for_each(|origin| origin.act(net));
         if let Some(sink) = &mut self.sink {
             sink.act(net);
             self.outstanding_bytes_max = self.outstanding_bytes_max.max(sink.outstanding_bytes);
+        }
+        if net.random.chance(3) {
+            self.control.accept_anew();
         }
         let waits = |client: &Client| {
             client.plan.end == End::Stay && client.answers == client.requests.len()
@@ -284,7 +321,7 @@ impl World {
         if !self.told && (due || (self.setup.calm && all_done)) {
             self.told = true;
             self.setup.drain_ns = net.now_ns();
-            self.control.drain();
+            self.control.drain(self.setup.haste);
         }
         let clients = self.clients.iter().filter(|c| !c.is_done()).map(|c| c.next_ns);
         let origins = self.origins.iter().filter(|o| !o.done).map(|o| o.next_ns);

@@ -33,7 +33,7 @@ pub(super) fn amend(
         && answer.status != 200
     {
         // Refused as a whole.
-        let left = skips && is_refusal(answer.status);
+        let left = skips && is_refusal(answer.status, false);
         let reason = Reason::RefusedBySource(answer.status);
         return Ok(if left { Amended::Leave(reason) } else { Amended::Untouched });
     }
@@ -76,7 +76,8 @@ pub(super) fn amend(
     for (item, answer) in lines.iter().zip(&answers) {
         let status = answer.written.status.unwrap_or(0);
         let uncertain = uncertain_items.contains(&item.number);
-        if skips && (is_refusal(status) || (uncertain && status >= 400)) {
+        let deleted = answer.written.error.is_none();
+        if skips && (is_refusal(status, deleted) || (uncertain && status >= 400)) {
             what.left_out += 1;
             continue;
         }

@@ -27,7 +27,8 @@ pub(super) fn amend(
         return if wants_id || conditional { Err(Why::NoAnswer) } else { Ok(Amended::Untouched) };
     };
     let status = answer.status;
-    let refused = is_refusal(status) || (uncertain && status >= 400);
+    let deleted = endpoint.kind == Kind::Delete;
+    let refused = is_refusal(status, deleted) || (uncertain && status >= 400);
     if refused && settings.refused == Refused::Skip {
         return Ok(Amended::Leave(Reason::RefusedBySource(status)));
     }

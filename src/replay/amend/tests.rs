@@ -13,7 +13,7 @@ fn request(line: &str, fields: &str, body: &str) -> Request {
     let bytes = text.into_bytes();
     let piece = RequestFraming::new().next(&Limits::default(), &bytes).unwrap();
     let RequestPart::Head(head) = piece.what else { panic!("a whole head") };
-    let name = Rc::new(ConnectionName { node: "n".into(), id: "c".into() });
+    let name = Rc::new(ConnectionName { node: "n".into(), clock: 0, id: "c".into() });
     Request {
         id: ExchangeId(0),
         connection: ConnectionId(0),
@@ -103,21 +103,33 @@ fn ids_of_the_source_are_given_to_the_target() {
 #[test]
 fn what_the_source_refused_is_left_out() {
     let put = request("PUT /logs/_create/1", "", "{}");
-    for status in [409, 429, 503] {
+    for status in [401, 403, 404, 409, 429, 503] {
         let left = Amended::Leave(Reason::RefusedBySource(status));
         assert_eq!(run(&put, &answer(status, "{}")), left);
     }
-    for status in [200, 400, 404, 500] {
+    for status in [200, 400, 500] {
         assert_eq!(run(&put, &answer(status, "{}")), Amended::Untouched, "{status}");
     }
+    let delete = request("DELETE /logs/_doc/1", "", "");
+    assert_eq!(run(&delete, &answer(404, "{}")), Amended::Untouched);
     let send = Settings { refused: Refused::Send, ..Settings::default() };
     let amended = amend(&put, Some(&answer(409, "{}")), send, &[], Needs::UNKNOWN);
     assert_eq!(amended, Amended::Untouched);
-    let uncertain = amend(&put, Some(&answer(404, "")), Settings::default(), &[0], Needs::UNKNOWN);
-    assert_eq!(uncertain, Amended::Leave(Reason::RefusedBySource(404)));
+    let uncertain = amend(&put, Some(&answer(400, "")), Settings::default(), &[0], Needs::UNKNOWN);
+    assert_eq!(uncertain, Amended::Leave(Reason::RefusedBySource(400)));
     // Part of it may have been done.
     let query = request("POST /logs/_update_by_query", "", "{}");
     assert_eq!(run(&query, &answer(409, "{}")), Amended::Untouched);
+    for line in
+        ["DELETE /logs", "DELETE /*", "POST /logs/_delete_by_query", "PUT /_cluster/settings"]
+    {
+        let whole = request(line, "", "{}");
+        let left = Amended::Leave(Reason::RefusedBySource(403));
+        assert_eq!(run(&whole, &answer(403, "{}")), left, "{line}");
+        assert_eq!(run(&whole, &answer(200, "{}")), Amended::Untouched, "{line}");
+        let amended = amend(&whole, Some(&answer(403, "{}")), send, &[], Needs::UNKNOWN);
+        assert_eq!(amended, Amended::Untouched, "{line}");
+    }
     let read = request("GET /logs/_doc/1", "", "");
     assert_eq!(run(&read, &answer(503, "{}")), Amended::Untouched);
     let bulk = request("POST /_bulk", "", "{\"delete\":{\"_id\":\"1\"}}\n");
@@ -151,7 +163,8 @@ const BULK: &str = concat!(
 fn bulk_answer(statuses: [u16; 5]) -> Answer {
     let actions = ["index", "create", "index", "create", "delete"];
     let items = actions.iter().zip(statuses).enumerate().map(|(n, (action, status))| {
-        let error = if status >= 400 { ",\"error\":{\"type\":\"t\"}" } else { "" };
+        let failed = status >= 400 && (*action, status) != ("delete", 404);
+        let error = if failed { ",\"error\":{\"type\":\"t\"}" } else { "" };
         format!("{{\"{action}\":{{\"_id\":\"id{n}\",\"status\":{status}{error}}}}}")
     });
     let errors = statuses.iter().any(|status| *status >= 400);

@@ -83,7 +83,11 @@ pub(super) struct Opening<'a> {
 impl Conversation {
     pub(super) fn new(opening: &Opening<'_>) -> Self {
         let record = opening.record;
-        let name = ConnectionName { node: record.node_id.into(), id: record.connection_id.into() };
+        let name = ConnectionName {
+            node: record.node_id.into(),
+            clock: fnv(FNV_OFFSET, record.node_id.as_bytes()),
+            id: record.connection_id.into(),
+        };
         let parts = [name.node.as_bytes(), &[0], name.id.as_bytes(), &[0]];
         let hash = parts.into_iter().fold(FNV_OFFSET, fnv);
         let fresh = opening.reopened.is_some();

@@ -10,6 +10,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use super::facts::Fact;
 use super::footprint::Document;
+use super::lives::{Ages, Life};
 use super::locks::Slot;
 
 /// An operation, by its place in memory.
@@ -19,7 +20,7 @@ const NONE: u32 = u32::MAX;
 /// How often the search for the next one begins anew.
 const ROUNDS: usize = 8;
 /// Not answered yet.
-const NEVER: u64 = u64::MAX;
+pub(super) const NEVER: u64 = u64::MAX;
 
 /// All queues.
 #[derive(Debug, Default)]
@@ -51,11 +52,10 @@ pub(super) struct Op {
     pub(super) refused: bool,
     /// The request has another operation on the document.
     twin: bool,
+    /// What told its place was counted.
+    pub(super) counted: bool,
     admitted: u64,
-    answered: u64,
-    generation: u32,
-    /// Its numbers may be of one life of the index or of the next.
-    unsure: bool,
+    pub(super) answered: u64,
     /// Where the source's numbers put it; doubled, so that what saw a number comes after what made it.
     seq_no: Option<u64>,
     version: Option<u64>,
@@ -92,15 +92,6 @@ pub(super) enum Told {
     Nothing,
 }
 
-/// When something happened to an operation and in which life of its index.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Since {
-    pub(super) at: u64,
-    pub(super) generation: u32,
-    /// The index was being replaced.
-    pub(super) unsure: bool,
-}
-
 impl Documents {
     /// Queues an operation of a request that is not answered yet.
     pub(super) fn push(
@@ -109,7 +100,7 @@ impl Documents {
         item: u32,
         document: Document,
         read: bool,
-        since: Since,
+        admitted: u64,
     ) -> OpSlot {
         let op = Op {
             request,
@@ -121,10 +112,9 @@ impl Documents {
             read,
             refused: false,
             twin: false,
-            admitted: since.at,
+            counted: false,
+            admitted,
             answered: NEVER,
-            generation: since.generation,
-            unsure: since.unsure,
             seq_no: None,
             version: None,
             previous: NONE,
@@ -174,18 +164,16 @@ impl Documents {
         overlapped
     }
 
-    /// The answer is read, and tells this; the index is in this life now.
-    pub(super) fn answered(&mut self, slot: OpSlot, now: Since, fact: Option<&Fact>) {
+    /// The answer is read, and tells this.
+    pub(super) fn answered(&mut self, slot: OpSlot, now: u64, fact: Option<&Fact>) {
         let op = &mut self.ops[slot as usize];
-        op.answered = now.at;
-        op.unsure |= now.generation != op.generation;
+        op.answered = now;
         if let Some(fact) = fact {
             op.refused = !op.read && fact.refused();
             let saw = u64::from(op.read || fact.unchanged);
-            let sure = !op.unsure;
-            let place = |number: u64| sure.then(|| number.saturating_mul(2).saturating_add(saw));
-            op.seq_no = fact.seq_no.and_then(place);
-            op.version = fact.version.and_then(place);
+            let place = |number: u64| number.saturating_mul(2).saturating_add(saw);
+            op.seq_no = fact.seq_no.map(place);
+            op.version = fact.version.map(place);
         }
         if let Some(queue) = self.queues.get_mut(&op.document) {
             queue.unanswered -= 1;
@@ -193,17 +181,20 @@ impl Documents {
     }
 
     /// What tells its place.
-    pub(super) fn told(&self, slot: OpSlot) -> Told {
+    pub(super) fn told(&self, slot: OpSlot, ages: Ages<'_>) -> Told {
         let op = &self.ops[slot as usize];
-        match (op.seq_no, op.version) {
-            (Some(_), _) => Told::SeqNo,
-            (None, Some(_)) => Told::Version,
-            (None, None) => Told::Nothing,
-        }
+        let told = op.told();
+        if told != Told::Nothing && ages.of(op) == Life::Unknown { Told::Nothing } else { told }
+    }
+
+    /// What told it is to be counted: true once.
+    pub(super) fn is_to_be_counted(&mut self, slot: OpSlot) -> bool {
+        let op = &mut self.ops[slot as usize];
+        op.overlapped && !op.read && !std::mem::replace(&mut op.counted, true)
     }
 
     /// Gives all those their turn whose turn it is.
-    pub(super) fn settle(&mut self, document: Document, turns: &mut Turns) {
+    pub(super) fn settle(&mut self, document: Document, ages: Ages<'_>, turns: &mut Turns) {
         while let Some(queue) = self.queues.get(&document) {
             let mut first = queue.first;
             while first != NONE && self.ops[first as usize].granted {
@@ -216,7 +207,7 @@ impl Documents {
             if queue.granted > 0 && queue.writer != NONE && !queue.twin {
                 return;
             }
-            let Some(next) = self.earliest(first) else { return };
+            let Some(next) = self.earliest(first, ages) else { return };
             let Op { request, read, twin, .. } = self.ops[next as usize];
             let (granted, writer) = (queue.granted, queue.writer);
             let free = granted == 0
@@ -250,10 +241,10 @@ impl Documents {
     }
 
     /// Which goes next if `first` is the oldest. None while an answer could still put another before it.
-    fn earliest(&self, mut first: OpSlot) -> Option<OpSlot> {
+    fn earliest(&self, mut first: OpSlot, ages: Ages<'_>) -> Option<OpSlot> {
         // Numbers that contradict the records would go round for ever.
         for _ in 0..ROUNDS {
-            let lowest = self.lowest(first)?;
+            let lowest = self.lowest(first, ages)?;
             // One between them that was answered before that was sent goes before it, whatever its number.
             let sent = self.ops[lowest as usize].admitted;
             let mut at = first;
@@ -273,22 +264,27 @@ impl Documents {
     }
 
     /// Of `first` and those that overlapped it, the one with the lowest number.
-    fn lowest(&self, first: OpSlot) -> Option<OpSlot> {
+    fn lowest(&self, first: OpSlot, ages: Ages<'_>) -> Option<OpSlot> {
         let oldest = &self.ops[first as usize];
         if oldest.answered == NEVER {
             return None;
         }
-        let number: fn(&Op) -> Option<u64> = match self.told(first) {
-            Told::Nothing => return Some(first),
-            Told::SeqNo => |op| op.seq_no,
-            Told::Version => |op| op.version,
+        let told = oldest.told();
+        if told == Told::Nothing || oldest.next == NONE {
+            return Some(first);
+        }
+        let life = match ages.of(oldest) {
+            Life::Unknown => return Some(first),
+            Life::Undecided => return None,
+            life @ Life::Known(_) => life,
         };
+        let number = |op: &Op| if told == Told::SeqNo { op.seq_no } else { op.version };
         let (mut earliest, mut lowest) = (first, number(oldest)?);
         let mut at = oldest.next;
         while at != NONE {
             let op = &self.ops[at as usize];
-            // Sent to the source after the oldest was answered, or to another life of the index.
-            if op.admitted > oldest.answered || op.generation != oldest.generation {
+            // Sent to the source after the oldest was answered.
+            if op.admitted > oldest.answered {
                 break;
             }
             if op.answered == NEVER {
@@ -298,7 +294,12 @@ impl Documents {
                 && number < lowest
                 && !op.granted
             {
-                (earliest, lowest) = (at, number);
+                match ages.of(op) {
+                    Life::Undecided => return None,
+                    its if its == life => (earliest, lowest) = (at, number),
+                    // Its number says nothing here.
+                    _ => {}
+                }
             }
             at = op.next;
         }
@@ -348,9 +349,10 @@ impl Documents {
         self.unlink(slot);
         let op = &mut self.ops[slot as usize];
         let had_turn = std::mem::take(&mut op.granted);
-        (op.document.index, op.overlapped) = (index, true);
-        let (document, admitted, request) = (op.document, op.admitted, op.request);
-        let unanswered = op.answered == NEVER;
+        op.document.index = index;
+        let Op { document, admitted, answered, request, .. } = *op;
+        let unanswered = answered == NEVER;
+        let mut overlapped = false;
         let queue = self.queues.entry(document).or_insert(Queue::EMPTY);
         queue.unanswered += u32::from(unanswered);
         let mut at = queue.first;
@@ -361,7 +363,9 @@ impl Documents {
                 queue.granted -= 1;
                 revoked.push(at);
             }
-            op.overlapped = true;
+            let overlaps = op.answered > admitted && answered > op.admitted;
+            overlapped |= overlaps && op.request != request;
+            op.overlapped |= overlaps && op.request != request;
             at = op.next;
         }
         if queue.granted == 0 {
@@ -388,6 +392,7 @@ impl Documents {
         }
         let op = &mut self.ops[slot as usize];
         (op.previous, op.next) = (before, next);
+        op.overlapped |= overlapped;
         had_turn
     }
 
@@ -418,6 +423,11 @@ impl Documents {
         }
     }
 
+    /// It is somebody's turn at a document.
+    pub(super) fn is_held(&self, document: Document) -> bool {
+        self.queues.get(&document).is_some_and(|queue| queue.granted > 0)
+    }
+
     /// The first request of another that stands in a document's queue.
     pub(super) fn first_other(&self, slot: OpSlot) -> Option<Slot> {
         let mine = &self.ops[slot as usize];
@@ -435,6 +445,17 @@ impl Documents {
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.queues.is_empty() && self.free.len() == self.ops.len()
+    }
+}
+
+impl Op {
+    /// What there is to tell its place.
+    fn told(&self) -> Told {
+        match (self.seq_no, self.version) {
+            (Some(_), _) => Told::SeqNo,
+            (None, Some(_)) => Told::Version,
+            (None, None) => Told::Nothing,
+        }
     }
 }
 

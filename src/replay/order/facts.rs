@@ -14,7 +14,7 @@ use crate::replay::exchange::{Answer, Request};
 pub struct Facts {
     /// One per written document in the order of the request's items; empty when nothing is known.
     pub items: Vec<Fact>,
-    /// The same of every item: the request was turned down as a whole.
+    /// The same of every item: the request was turned down as a whole, or is for whole indices.
     pub all: Option<Fact>,
 }
 
@@ -59,10 +59,8 @@ pub fn facts(request: &Request, answer: &Answer) -> Facts {
     let Some(target) = request_target(&request.bytes) else { return Facts::none() };
     let kind = Endpoint::of(request.head.method, target).kind;
     let bulk = kind == Kind::Bulk;
-    if !(bulk || kind == Kind::Get || kind.is_single_write()) {
-        return Facts::none();
-    }
-    if bulk && answer.status >= 400 {
+    let documents = bulk || kind == Kind::Get || kind.is_single_write();
+    if !documents || bulk && answer.status >= 400 {
         let fact = Fact { status: answer.status, ..Fact::default() };
         return Facts { items: Vec::new(), all: Some(fact) };
     }

@@ -32,16 +32,28 @@ pub enum Footprint {
     Indices {
         /// Hashes of the names.
         names: Vec<u64>,
-        /// Indices or aliases may come, go or change their meaning.
-        renames: bool,
+        /// What it may change beside documents.
+        change: Change,
     },
     /// Touches whatever there is, or cannot be told.
     Everything {
-        /// Indices or aliases may come, go or change their meaning.
-        renames: bool,
+        /// What it may change beside documents.
+        change: Change,
     },
     /// What it touches cannot be read: it counts as touching everything.
     Unreadable,
+}
+
+/// What a request for whole indices may change beside documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// Every index is still the same one, under the same names.
+    Nothing,
+    /// Indices or aliases may come, go or change their meaning; none that was there before stands under its old name
+    /// with other documents.
+    Names,
+    /// An index may go, and another one stand under its name afterwards, which counts its writes anew.
+    Indices,
 }
 
 /// The names of a document.
@@ -83,7 +95,7 @@ pub fn footprint(request: &Request) -> Footprint {
     let endpoint = Endpoint::of(head.method, target);
     // A field replaces the method, or the connection is to become another protocol's.
     if matches!(head.method, Method::Get | Method::Head | Method::Options) && !head.safe {
-        return Footprint::Everything { renames: true };
+        return Footprint::Everything { change: Change::Indices };
     }
     match endpoint.kind {
         Kind::Get => document(&endpoint).map_or(Footprint::Free, Footprint::Read),
@@ -93,7 +105,7 @@ pub fn footprint(request: &Request) -> Footprint {
                 (None, Some(index)) if endpoint.id.is_none() => {
                     Footprint::Generated(hash(index.as_bytes()))
                 }
-                _ => Footprint::Everything { renames: false },
+                _ => Footprint::Everything { change: Change::Nothing },
             }
         }
         Kind::Bulk => items(request, &endpoint),
@@ -101,11 +113,11 @@ pub fn footprint(request: &Request) -> Footprint {
             Footprint::Free
         }
         Kind::DeleteByQuery | Kind::UpdateByQuery | Kind::Maintenance => {
-            indices(&endpoint.indices, false)
+            indices(&endpoint.indices, Change::Nothing)
         }
-        Kind::IndexAdmin => indices(&endpoint.indices, !has_segment(target, KEEPS_INDEX)),
-        Kind::Global => Footprint::Everything { renames: !has_segment(target, KEEPS_NAMES) },
-        Kind::Unknown => Footprint::Everything { renames: true },
+        Kind::IndexAdmin => indices(&endpoint.indices, change(head.method, target, KEEPS_INDEX)),
+        Kind::Global => Footprint::Everything { change: change(head.method, target, KEEPS_NAMES) },
+        Kind::Unknown => Footprint::Everything { change: Change::Indices },
     }
 }
 
@@ -114,15 +126,24 @@ fn document(endpoint: &Endpoint<'_>) -> Option<Document> {
     Some(Document::new(endpoint.indices.single()?.as_bytes(), id.as_bytes()))
 }
 
-fn indices(indices: &Indices<'_>, renames: bool) -> Footprint {
+/// What work on indices changes.
+fn change(method: Method, target: &[u8], keeps: &[&str]) -> Change {
+    if has_segment(target, keeps) {
+        Change::Nothing
+    } else if method == Method::Put || has_segment(target, RENAMES) {
+        // Only where no index of the name was there, one can be made of it.
+        Change::Names
+    } else {
+        Change::Indices
+    }
+}
+
+fn indices(indices: &Indices<'_>, change: Change) -> Footprint {
     let excluded = indices.iter().any(|name| name.starts_with('-') || name.contains(':'));
     if indices.is_all() || indices.has_wildcard() || indices.has_date_math() || excluded {
-        return Footprint::Everything { renames };
+        return Footprint::Everything { change };
     }
-    Footprint::Indices {
-        names: indices.iter().map(|name| hash(name.as_bytes())).collect(),
-        renames,
-    }
+    Footprint::Indices { names: indices.iter().map(|name| hash(name.as_bytes())).collect(), change }
 }
 
 fn items(request: &Request, endpoint: &Endpoint<'_>) -> Footprint {
@@ -140,7 +161,7 @@ fn items(request: &Request, endpoint: &Endpoint<'_>) -> Footprint {
         if items.is_empty() || name != last_name {
             // An expression, not a name: the servers resolve the time in it.
             if name.starts_with('<') {
-                return Footprint::Everything { renames: false };
+                return Footprint::Everything { change: Change::Nothing };
             }
             name.clone_into(&mut last_name);
             last_hash = hash(name.as_bytes());
@@ -158,6 +179,8 @@ fn has_segment(target: &[u8], names: &[&str]) -> bool {
         .any(|segment| names.iter().any(|name| name.as_bytes() == segment))
 }
 
+/// Work after which names may stand for other indices, though none was replaced.
+const RENAMES: &[&str] = &["_alias", "_clone", "_rollover", "_shrink", "_split"];
 /// Work on indices after which each is still the same one under the same name.
 const KEEPS_INDEX: &[&str] = &["_mapping", "_mappings", "_settings", "_close", "_open", "_block"];
 /// Work on the cluster that gives no index another name.

@@ -16,11 +16,6 @@ pub(super) struct Lock {
     /// The one that has it alone.
     alone: Option<Slot>,
     waiting: VecDeque<Group>,
-    /// Rises whenever one is queued after which the index is another one under the same name: numbers that the source
-    /// gave before and after are not to be compared.
-    pub(super) generation: u32,
-    /// How many of these are not answered yet: meanwhile nobody knows which of the two a request was applied to.
-    pub(super) changing: u32,
 }
 
 /// Requests that will be let in together.
@@ -40,7 +35,7 @@ enum Kind {
 impl Lock {
     /// Nobody has it and nobody wants it.
     pub(super) fn is_idle(&self) -> bool {
-        self.shared == 0 && self.alone.is_none() && self.waiting.is_empty() && self.changing == 0
+        self.shared == 0 && self.alone.is_none() && self.waiting.is_empty()
     }
 
     /// Takes a place at the end of the queue; true when that is granted at once.

@@ -14,6 +14,7 @@
 mod documents;
 pub mod facts;
 pub mod footprint;
+mod lives;
 mod locks;
 mod names;
 mod places;
@@ -25,6 +26,6 @@ mod tangle;
 mod tests;
 
 pub use facts::{Fact, Facts, facts};
-pub use footprint::{Document, Footprint, Item, footprint};
+pub use footprint::{Change, Document, Footprint, Item, footprint};
 pub use schedule::{Order, Ready, Schedule};
 pub use status::{Blocked, Counters, Wait};

@@ -3,8 +3,7 @@
 //!
 //! Owns what a place means for the request; the queues themselves are in `locks`.
 
-use super::documents::Since;
-use super::footprint::Document;
+use super::footprint::{Change, Document};
 use super::locks::{Lock, Slot};
 use super::requests::{Place, State};
 use super::schedule::Schedule;
@@ -24,15 +23,14 @@ impl Schedule {
             self.enter(slot, Some(index), false);
         }
         let Some(id) = id else { return };
-        let since = self.now(index);
-        let op = self.documents.push(slot, item, Document { index, id }, read, since);
+        let op = self.documents.push(slot, item, Document { index, id }, read, self.clock);
         let entry = self.requests.get_mut(slot);
         entry.ops.push(op);
         entry.waits += 1;
     }
 
     /// A request touches whole indices, or everything when a name is not positively an index's own.
-    pub(super) fn barrier(&mut self, slot: Slot, names: &[u64], renames: bool) {
+    pub(super) fn barrier(&mut self, slot: Slot, names: &[u64], change: Change) {
         self.counters.barriers += 1;
         let plain = !names.is_empty() && names.iter().all(|&name| self.names.is_index(name));
         self.enter(slot, None, !plain);
@@ -41,42 +39,39 @@ impl Schedule {
                 self.enter(slot, Some(name), true);
             }
         }
-        if renames {
-            // What is deleted goes by its own name: nothing else's numbers begin anew.
-            let changes: Vec<Option<u64>> = match names {
-                [] => vec![None],
-                names => names.iter().copied().map(Some).collect(),
-            };
-            for &index in &changes {
-                let lock = self.lock_mut(index);
-                lock.generation = lock.generation.wrapping_add(1);
-                lock.changing += 1;
-            }
-            self.requests.get_mut(slot).changes = changes;
+        if change == Change::Indices {
+            // What is deleted goes by its own name.
+            self.requests.get_mut(slot).ends_life = true;
+            self.lives.may_end(self.requests.get(slot), names, &self.requests);
+        }
+        if change != Change::Nothing {
             self.names.forget();
         }
     }
 
-    /// This moment, in the life of an index.
-    pub(super) fn now(&self, index: u64) -> Since {
-        let (generation, changing) =
-            self.locks.get(&index).map_or((0, 0), |lock| (lock.generation, lock.changing));
-        Since {
-            at: self.clock,
-            generation: generation.wrapping_add(self.cluster.generation),
-            unsure: changing + self.cluster.changing > 0,
+    /// A request that may delete indices is answered, or gone: on which side of it others were is known now.
+    pub(super) fn life_is_decided(&mut self, slot: Slot, deleted: bool) {
+        let entry = self.requests.get_mut(slot);
+        if !std::mem::take(&mut entry.ends_life) {
+            return;
         }
-    }
-
-    /// A request that replaces indices has its answer, or is gone.
-    pub(super) fn has_changed(&mut self, slot: Slot) {
-        for index in std::mem::take(&mut self.requests.get_mut(slot).changes) {
-            let lock = self.lock_mut(index);
-            lock.changing -= 1;
-            if let (true, Some(index)) = (lock.is_idle(), index) {
-                self.locks.remove(&index);
+        let since = entry.span.admitted;
+        let entry = self.requests.get(slot);
+        if deleted {
+            self.lives.ended(entry);
+        } else {
+            self.lives.goes_on(entry.id);
+        }
+        let mut documents = Vec::new();
+        for (_, entry) in self.requests.iter() {
+            for &op in &entry.ops {
+                let op = self.documents.op(op);
+                if !op.granted && op.answered > since {
+                    documents.push(op.document);
+                }
             }
         }
+        self.settle(documents);
     }
 
     pub(super) fn enter(&mut self, slot: Slot, index: Option<u64>, alone: bool) {
@@ -127,12 +122,14 @@ impl Schedule {
                 let (slot, item, granted) = (op.request, op.item, op.granted);
                 let entry = self.requests.get_mut(slot);
                 if entry.state == State::Waiting {
-                    entry.waits -= u32::from(!granted);
                     entry.ops.retain(|&op| op != at);
                     entry.left_out.push(item);
                     entry.left_out.sort_unstable();
                     self.counters.left_out += 1;
                     self.documents.remove(at);
+                    if !granted {
+                        self.unblock(slot);
+                    }
                 }
             }
         }
@@ -147,7 +144,7 @@ impl Schedule {
             self.give_back(slot, places[at]);
             let entry = self.requests.get_mut(slot);
             entry.waits -= u32::from(!granted);
-            let admitted = entry.admitted;
+            let admitted = entry.span.admitted;
             if has_both {
                 places.swap_remove(at);
             } else {
@@ -193,7 +190,7 @@ impl Schedule {
     /// A sharer of an index lets the next one go alone before it.
     pub(super) fn step_back(&mut self, slot: Slot, index: Option<u64>) -> bool {
         let mut granted = std::mem::take(&mut self.granted);
-        let answered = self.requests.get(slot).answered.unwrap_or(0);
+        let answered = self.requests.get(slot).span.answered;
         let done = self.lock_mut(index).step_back(slot, answered, &mut granted);
         for &other in granted.iter().chain(done.then_some(&slot)) {
             let places = &mut self.requests.get_mut(other).places;

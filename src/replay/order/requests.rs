@@ -4,8 +4,9 @@
 
 use std::collections::HashMap;
 
-use super::documents::{Mixed, OpSlot};
+use super::documents::{Mixed, NEVER, OpSlot};
 use super::footprint::Footprint;
+use super::lives::Span;
 use super::locks::Slot;
 use crate::replay::exchange::{ConnectionId, ExchangeId};
 
@@ -45,9 +46,7 @@ pub(super) struct Entry {
     pub(super) state: State,
     /// Reasons for which it cannot go.
     pub(super) waits: u32,
-    pub(super) admitted: u64,
-    /// When its answer was read.
-    pub(super) answered: Option<u64>,
+    pub(super) span: Span,
     /// It waits for the answer of another that uses a name nobody knows yet.
     pub(super) gated: bool,
     /// A later one goes before it on some document.
@@ -65,8 +64,8 @@ pub(super) struct Entry {
     pub(super) places: Vec<Place>,
     /// Items that the source refused and whose place nothing tells.
     pub(super) left_out: Vec<u32>,
-    /// The indices it replaces or may replace while it is not answered; `None` is all.
-    pub(super) changes: Vec<Option<u64>>,
+    /// It may delete indices, and is not answered.
+    pub(super) ends_life: bool,
     /// What it touches, kept while a name in it is not known.
     pub(super) unknown: Option<Footprint>,
     in_line: Link,
@@ -98,13 +97,20 @@ pub(super) struct Place {
     pub(super) granted: bool,
 }
 
+impl Entry {
+    /// Its answer was read.
+    pub(super) fn is_answered(&self) -> bool {
+        self.span.answered != NEVER
+    }
+}
+
 impl Requests {
     /// Takes a request in; true when it is the first of its connection.
     pub(super) fn insert(
         &mut self,
         id: ExchangeId,
         connection: ConnectionId,
-        admitted: u64,
+        span: Span,
     ) -> (Slot, bool) {
         let slot = self.free.pop().unwrap_or(self.slots.len() as Slot);
         let line = self.lines.entry(connection.0).or_default();
@@ -126,8 +132,7 @@ impl Requests {
             connection,
             state: State::Waiting,
             waits: 1 + u32::from(before != NONE),
-            admitted,
-            answered: None,
+            span,
             gated: false,
             overtaken: false,
             split: false,
@@ -137,7 +142,7 @@ impl Requests {
             ops,
             places,
             left_out: Vec::new(),
-            changes: Vec::new(),
+            ends_life: false,
             unknown: None,
             in_line: Link { previous: before, next: NONE },
             in_unanswered: Link { previous: earlier, next: NONE },
@@ -188,10 +193,10 @@ impl Requests {
         self.get(slot).in_line.next != NONE
     }
 
-    /// It has its answer.
-    pub(super) fn answered(&mut self, slot: Slot, at: u64) {
+    /// It has its answer, of which the last byte was seen then.
+    pub(super) fn answered(&mut self, slot: Slot, at: u64, until_ns: Option<i64>) {
         let entry = &mut self.slots[slot as usize];
-        entry.answered = Some(at);
+        (entry.span.answered, entry.span.until_ns) = (at, until_ns);
         let link = std::mem::replace(&mut entry.in_unanswered, UNLINKED);
         if link.previous == NONE {
             self.unanswered.first = link.next;
@@ -219,8 +224,8 @@ impl Requests {
 
     /// Gives the slot back. The next of its connection, when that one's turn has come.
     pub(super) fn remove(&mut self, slot: Slot) -> Option<Slot> {
-        if self.get(slot).answered.is_none() {
-            self.answered(slot, 0);
+        if !self.get(slot).is_answered() {
+            self.answered(slot, 0, None);
         }
         let entry = &mut self.slots[slot as usize];
         for spare in [entry.ops.capacity() * 4, entry.places.capacity() * 24] {
@@ -231,7 +236,6 @@ impl Requests {
         entry.ops.clear();
         entry.places.clear();
         (entry.left_out, entry.unknown) = (Vec::new(), None);
-        entry.changes = Vec::new();
         let link = std::mem::replace(&mut entry.in_line, UNLINKED);
         let (id, connection) = (entry.id, entry.connection);
         self.by_id.remove(&id.0);

@@ -8,12 +8,13 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 
 use super::documents::{Documents, Mixed, Told, Turns};
 use super::facts::{Fact, Facts};
-use super::footprint::{Document, Footprint};
+use super::footprint::{Change, Document, Footprint};
+use super::lives::{Ages, Lives, Span};
 use super::locks::{Lock, Slot};
 use super::names::Names;
 use super::requests::{Requests, State};
 use super::status::Counters;
-use crate::replay::exchange::{ConnectionId, ExchangeId};
+use crate::replay::exchange::{ConnectionId, ExchangeId, Seen};
 
 /// What is kept in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,7 @@ pub struct Schedule {
     pub(super) locks: HashMap<u64, Lock, Mixed>,
     pub(super) cluster: Lock,
     pub(super) names: Names,
+    pub(super) lives: Lives,
     pub(super) ready: BinaryHeap<Reverse<u64>>,
     /// Overtaken requests that may be part of a cycle.
     pub(super) suspects: VecDeque<ExchangeId>,
@@ -74,6 +76,7 @@ impl Schedule {
             locks: HashMap::default(),
             cluster: Lock::default(),
             names: Names::default(),
+            lives: Lives::default(),
             ready: BinaryHeap::new(),
             suspects: VecDeque::new(),
             counters: Counters::default(),
@@ -87,12 +90,18 @@ impl Schedule {
         }
     }
 
-    /// Takes a request in. In the order of the records, each once, ids rising.
-    pub fn admit(&mut self, id: ExchangeId, connection: ConnectionId, footprint: Footprint) {
+    /// Takes a request in, whose first byte was seen then. In the order of the records, each once, ids rising.
+    pub fn admit(
+        &mut self,
+        id: ExchangeId,
+        connection: ConnectionId,
+        seen: Seen,
+        footprint: Footprint,
+    ) {
         self.clock += 1;
         self.changed = true;
         self.unanswered += 1;
-        let (slot, _) = self.requests.insert(id, connection, self.clock);
+        let (slot, _) = self.requests.insert(id, connection, Span::new(self.clock, seen));
         if self.order == Order::Connection {
             return;
         }
@@ -110,11 +119,11 @@ impl Schedule {
                     self.touch(slot, number as u32, item.index, item.id, false);
                 }
             }
-            Footprint::Indices { names, renames } => self.barrier(slot, names, *renames),
-            Footprint::Everything { renames } => self.barrier(slot, &[], *renames),
+            Footprint::Indices { names, change } => self.barrier(slot, names, *change),
+            Footprint::Everything { change } => self.barrier(slot, &[], *change),
             Footprint::Unreadable => {
                 self.counters.unreadable += 1;
-                self.barrier(slot, &[], false);
+                self.barrier(slot, &[], Change::Nothing);
             }
         }
         self.requests.get_mut(slot).items = match &footprint {
@@ -130,21 +139,31 @@ impl Schedule {
         }
     }
 
-    /// The source's answer is known, or known to be missing. `facts` is asked for only when it matters: when others
-    /// touched one of the request's documents meanwhile, or a name in it is not known.
-    pub fn answered(&mut self, id: ExchangeId, facts: impl FnOnce() -> Facts) {
+    /// The source's answer is known, its last byte seen then by the clock of the request, or it is known to be
+    /// missing. `facts` is asked for only when it matters: when others touched one of its documents meanwhile, a
+    /// name in it is not known, or it may have deleted an index.
+    pub fn answered(
+        &mut self,
+        id: ExchangeId,
+        until_ns: Option<i64>,
+        facts: impl FnOnce() -> Facts,
+    ) {
         let Some(slot) = self.requests.slot(id) else { return };
         // It was given up before.
-        if self.requests.get(slot).answered.is_some() {
+        if self.requests.get(slot).is_answered() {
             return;
         }
         self.clock += 1;
         self.changed = true;
         self.unanswered -= 1;
-        self.requests.answered(slot, self.clock);
-        self.has_changed(slot);
+        self.requests.answered(slot, self.clock, until_ns);
         let free = self.requests.get(slot).places.is_empty();
-        if !free {
+        if self.requests.get(slot).ends_life {
+            let facts = facts();
+            let deleted = !facts.all.is_some_and(|fact| fact.refused());
+            self.place(slot, || facts);
+            self.life_is_decided(slot, deleted);
+        } else if !free {
             self.place(slot, facts);
         }
         let now = self.clock;
@@ -228,7 +247,7 @@ impl Schedule {
         let slot = awaited.or_else(|| self.requests.unanswered().next())?;
         let id = self.requests.get(slot).id;
         self.counters.given_up += 1;
-        self.answered(id, Facts::none);
+        self.answered(id, None, Facts::none);
         Some(id)
     }
 
@@ -267,7 +286,7 @@ impl Schedule {
         let facts = if wanted { facts() } else { Facts::none() };
         let entry = self.requests.get_mut(slot);
         let told = facts.items.len() == entry.items as usize;
-        let (unknown, admitted) = (entry.unknown.take(), entry.admitted);
+        let (unknown, admitted) = (entry.unknown.take(), entry.span.admitted);
         let mut documents = Vec::new();
         let mut left_out = Vec::new();
         ops.retain(|&at| {
@@ -275,12 +294,12 @@ impl Schedule {
             let (item, document, overlapped, read) = (op.item, op.document, op.overlapped, op.read);
             let fact = facts.items.get(item as usize).filter(|_| told).or(facts.all.as_ref());
             let refused = !read && fact.is_some_and(Fact::refused);
-            let now = self.now(document.index);
-            self.documents.answered(at, now, fact);
+            self.documents.answered(at, self.clock, fact);
             if overlapped || unknown.is_some() {
                 documents.push(document);
             } else {
-                self.documents.settle(document, &mut self.turns);
+                let ages = Ages { lives: &self.lives, requests: &self.requests };
+                self.documents.settle(document, ages, &mut self.turns);
             }
             // Under a name that nobody knows it may have overlapped any.
             if read || !(overlapped || refused && unknown.is_some()) {
@@ -292,11 +311,6 @@ impl Schedule {
                 self.documents.remove(at);
                 return false;
             }
-            *match self.documents.told(at) {
-                Told::SeqNo => &mut self.counters.by_seq_no,
-                Told::Version => &mut self.counters.by_version,
-                Told::Nothing => &mut self.counters.by_capture,
-            } += 1;
             true
         });
         let entry = self.requests.get_mut(slot);
@@ -304,6 +318,8 @@ impl Schedule {
         entry.waits -= left_out.len() as u32;
         entry.left_out = left_out;
         if let Some(footprint) = unknown {
+            // Before turns are taken back.
+            self.take_turns();
             self.names.close(admitted);
             let names = touched_names(&footprint);
             if told {
@@ -342,7 +358,7 @@ impl Schedule {
     /// Takes a request out, whatever it waits for.
     pub(super) fn remove(&mut self, slot: Slot) {
         self.changed = true;
-        self.has_changed(slot);
+        self.life_is_decided(slot, false);
         let entry = self.requests.get_mut(slot);
         let ops = std::mem::take(&mut entry.ops);
         let places = std::mem::take(&mut entry.places);
@@ -352,11 +368,11 @@ impl Schedule {
             State::Ready => self.may_go -= 1,
             State::Sent => self.sent -= 1,
         }
-        if entry.answered.is_none() {
+        if !entry.is_answered() {
             self.unanswered -= 1;
         }
         if let Some(footprint) = &unknown {
-            let admitted = entry.admitted;
+            let admitted = entry.span.admitted;
             self.names.close(admitted);
             self.names.forget_user(slot, touched_names(footprint).into_iter());
         }
@@ -364,9 +380,10 @@ impl Schedule {
             self.documents.remove(op);
         }
         // What they were is still there to be read until others take their memory.
+        let ages = Ages { lives: &self.lives, requests: &self.requests };
         for &op in &ops {
             let document = self.documents.op(op).document;
-            self.documents.settle(document, &mut self.turns);
+            self.documents.settle(document, ages, &mut self.turns);
         }
         for &place in &places {
             self.give_back(slot, place);
@@ -384,8 +401,9 @@ impl Schedule {
     }
 
     pub(super) fn settle(&mut self, documents: Vec<Document>) {
+        let ages = Ages { lives: &self.lives, requests: &self.requests };
         for document in documents {
-            self.documents.settle(document, &mut self.turns);
+            self.documents.settle(document, ages, &mut self.turns);
         }
         self.take_turns();
     }
@@ -393,6 +411,14 @@ impl Schedule {
     pub(super) fn take_turns(&mut self) {
         let mut turns = std::mem::take(&mut self.turns);
         for op in turns.granted.drain(..) {
+            if self.documents.is_to_be_counted(op) {
+                let ages = Ages { lives: &self.lives, requests: &self.requests };
+                *match self.documents.told(op, ages) {
+                    Told::SeqNo => &mut self.counters.by_seq_no,
+                    Told::Version => &mut self.counters.by_version,
+                    Told::Nothing => &mut self.counters.by_capture,
+                } += 1;
+            }
             self.unblock(self.documents.op(op).request);
         }
         for slot in turns.overtaken.drain(..) {

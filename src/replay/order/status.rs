@@ -89,7 +89,7 @@ impl Schedule {
         if entry.state != State::Waiting {
             return Wait::Target;
         }
-        if entry.answered.is_none() {
+        if !entry.is_answered() {
             return Wait::Answer;
         }
         if entry.gated {
@@ -112,7 +112,7 @@ impl Schedule {
     pub(super) fn is_awaited(&self, slot: Slot) -> bool {
         let entry = self.requests.get(slot);
         self.requests.has_follower(slot)
-            || self.names.is_awaited(entry.admitted)
+            || self.names.is_awaited(entry.span.admitted)
             || entry.places.iter().any(|place| self.lock(place.index).is_some_and(Lock::is_wanted))
             || entry.ops.iter().any(|&op| self.documents.first_other(op).is_some())
     }

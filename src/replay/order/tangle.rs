@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::documents::OpSlot;
 use super::locks::{Lock, Slot};
 use super::requests::{Place, State};
 use super::schedule::Schedule;
@@ -68,7 +69,15 @@ impl Schedule {
             }
             let blockers = self.blockers(slot, start, thorough);
             let entry = self.requests.get(slot);
-            closed &= entry.state == State::Waiting && entry.answered.is_some() && !entry.gated;
+            let told = |&op: &OpSlot| {
+                let op = self.documents.op(op);
+                // Where nobody has the turn, an answer is to tell whose it is.
+                op.granted || self.documents.is_held(op.document)
+            };
+            closed &= entry.state == State::Waiting
+                && entry.is_answered()
+                && !entry.gated
+                && entry.ops.iter().all(told);
             found.extend(&blockers);
             waits_for.insert(slot, blockers);
         }
@@ -97,7 +106,7 @@ impl Schedule {
         let mut blockers = Vec::new();
         let entry = self.requests.get(slot);
         // It waits for an answer or for the target, and that comes.
-        if entry.state != State::Waiting || entry.answered.is_none() || entry.gated {
+        if entry.state != State::Waiting || !entry.is_answered() || entry.gated {
             return blockers;
         }
         let first = self.requests.first_of_line(slot);

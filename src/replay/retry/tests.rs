@@ -14,7 +14,8 @@ fn decide(
 ) -> Decided {
     let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n", body.len());
     let bytes = format!("{head}{body}").into_bytes();
-    let reply = Reply { status, bytes: &bytes, head_bytes: head.len(), chunked: false };
+    let reply =
+        Reply { status, bytes: &bytes, head_bytes: head.len(), chunked: false, accepted: 0 };
     Policy::default().decide(asked, progress, Attempt::Answered(reply), source, 0)
 }
 
@@ -67,6 +68,26 @@ fn statuses_against_the_sources() {
     assert!(decide(WRITE, &mut Progress::default(), 429, None, "").refused);
     assert!(decide(READ, &mut Progress::default(), 503, None, "").refused);
     assert!(!decide(WRITE, &mut Progress::default(), 500, None, "").refused);
+}
+
+#[test]
+fn refused_credentials_are_final_only_while_others_are_accepted() {
+    let mut progress = Progress::default();
+    let bytes = b"HTTP/1.1 401 X\r\nContent-Length: 0\r\n\r\n";
+    let mut attempt = |asked, source, accepted| {
+        let (status, head_bytes) = (401, bytes.len());
+        let reply = Reply { status, bytes, head_bytes, chunked: false, accepted };
+        let attempt = Attempt::Answered(reply);
+        Policy::default().decide(asked, &mut progress, attempt, source, 0).decision
+    };
+    for accepted in [5, 5, 5, 5, 5, 5, 6, 7, 8] {
+        let again = attempt(WRITE, Some(200), accepted);
+        assert!(matches!(again, Decision::Again { .. }), "{accepted}");
+    }
+    assert_eq!(attempt(WRITE, Some(200), 9), Decision::Done(Verdict::TargetFailed));
+    // What the source did not take, and reads, are not worth it.
+    assert_eq!(attempt(WRITE, Some(401), 9), Decision::Done(Verdict::BothFailed));
+    assert_eq!(attempt(READ, Some(200), 9), Decision::Done(Verdict::TargetFailed));
 }
 
 #[test]
@@ -260,7 +281,8 @@ fn the_target_says_when() {
     let wait = |value: &str, seed: u64| {
         let head = format!("HTTP/1.1 429 X\r\nRetry-After: {value}\r\n\r\n");
         let bytes = head.as_bytes();
-        let reply = Reply { status: 429, bytes, head_bytes: bytes.len(), chunked: false };
+        let reply =
+            Reply { status: 429, bytes, head_bytes: bytes.len(), chunked: false, accepted: 0 };
         let mut progress = Progress::default();
         match policy.decide(WRITE, &mut progress, Attempt::Answered(reply), None, seed).decision {
             Decision::Again { after_ns, .. } => after_ns / MS,

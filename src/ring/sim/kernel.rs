@@ -162,7 +162,7 @@ impl SimRing {
         let new = net.new_fd();
         sockets.insert(new.0, Socket::accepted(id));
         accept.done.push_back(Completion::Accepted(new));
-        if net.random.chance(ends) {
+        if accept.shared || net.random.chance(ends) {
             accept.over = true;
             accept.done.push_back(Completion::AcceptEnded(Fd(fd), Errno(libc::EAGAIN)));
         }

@@ -44,8 +44,10 @@ pub struct SimRing {
     spent: Vec<Vec<u8>>,
 }
 
-/// The multishot accept of one listener.
+/// The accept of one listener.
 struct Accept {
+    /// It ends with each connection.
+    shared: bool,
     stopped: bool,
     over: bool,
     done: VecDeque<Completion>,
@@ -79,10 +81,10 @@ impl SimRing {
 }
 
 impl Ring for SimRing {
-    fn accept(&mut self, listener: Fd) {
+    fn accept(&mut self, listener: Fd, shared: bool) {
         let known = self.net.borrow().listeners.contains_key(&listener.0);
         assert!(known, "contract: {listener:?} does not listen");
-        let accept = Accept { stopped: false, over: false, done: VecDeque::new() };
+        let accept = Accept { shared, stopped: false, over: false, done: VecDeque::new() };
         let twice = self.accepts.insert(listener.0, accept).is_some();
         assert!(!twice, "contract: two accepts on {listener:?}");
     }

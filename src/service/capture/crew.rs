@@ -1,14 +1,23 @@
 //! The threads of the data path: each worker on its processor, and the sink.
 
-use std::{io, sync::Arc, thread};
+use std::{
+    io,
+    os::fd::IntoRawFd,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::super::{Event, sinks::SinkWork};
 use crate::{
     capture::Identity,
+    net::Share,
     observe::Counters,
-    proxy::{Control, Now, Parts, Settings, Worker},
+    proxy::{Control, Listener, Now, Parts, Settings, Worker},
     ring::{Fd, Options, Uring},
     sink::WorkerEnd,
     sys::{bell::Bell, clock::Clock, cpu},
@@ -21,12 +30,19 @@ pub(super) struct Seat {
     pub(super) counters: Arc<Counters>,
     pub(super) control: Arc<Control>,
     pub(super) bell: Arc<Bell>,
+    /// Set when the worker has ended.
+    pub(super) ended: Arc<AtomicBool>,
     pub(super) sink: Option<WorkerEnd>,
-    pub(super) listeners: Vec<Fd>,
+    pub(super) listeners: Vec<Listener>,
     pub(super) cpu: Option<usize>,
 }
 
-/// Starts a worker; its end is an event.
+/// A share of the listening sockets as the worker's own.
+pub(super) fn listener(share: Share) -> Listener {
+    Listener { fd: Fd(share.socket.into_raw_fd()), shared: share.shared }
+}
+
+/// Starts a worker; that it accepts and that it ended are events.
 pub(super) fn start_worker(
     number: usize,
     seat: Seat,
@@ -43,14 +59,17 @@ pub(super) fn start_worker(
                 "the worker could not be pinned to its processor"
             );
         }
-        let result = work(seat).map_err(|error| format!("worker {number}: {error}"));
+        let ended = Arc::clone(&seat.ended);
+        let result = work(seat, || drop(events.send(Event::WorkerReady)))
+            .map_err(|error| format!("worker {number}: {error}"));
+        ended.store(true, Ordering::Relaxed);
         // The receiver is gone only when the process is ending anyway.
         let _ = events.send(Event::WorkerEnded(result));
     };
     thread::Builder::new().name(format!("worker-{number}")).spawn(work).map(drop)
 }
 
-fn work(seat: Seat) -> io::Result<()> {
+fn work(seat: Seat, ready: impl FnOnce()) -> io::Result<()> {
     let clock = Clock::default();
     let now = || Now { monotonic_ns: clock.monotonic_ns(), unix_ns: clock.unix_ns() };
     let parts = Parts {
@@ -63,7 +82,9 @@ fn work(seat: Seat) -> io::Result<()> {
         bell: seat.bell,
         sink: seat.sink,
     };
-    Worker::new(parts, now()).run(now)
+    let mut worker = Worker::new(parts, now());
+    ready();
+    worker.run(now)
 }
 
 /// Starts the sink; its end is an event.

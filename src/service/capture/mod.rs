@@ -4,39 +4,90 @@
 //! processors of the thread that makes them; listeners are bound before rings are made, so that an address in use is
 //! found out first; each ring is made on its own worker's thread, which is its only issuer.
 
+mod board;
 mod crew;
+mod heart;
+mod predecessor;
+mod program;
 mod reload;
+mod secure;
+mod starting;
+mod successor;
 mod supervisor;
 
-use std::{os::fd::IntoRawFd, sync::Arc};
+use std::{
+    pin::Pin,
+    sync::{Arc, atomic::AtomicBool},
+};
 
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use uuid::Uuid;
 
 use self::{
+    board::{Board, Facts, Sources},
     crew::Seat,
-    reload::{Hook, Reload},
-    supervisor::Supervisor,
+    heart::Heart,
+    program::Program,
+    reload::{Apply, Hook, Reload},
+    starting::Starting,
+    successor::Succession,
+    supervisor::{Stage, Supervisor},
 };
 use super::{
-    checks, signals,
+    Event, checks, signals,
     sinks::{self, Origin},
 };
 use crate::{
     capture::Identity,
-    config::CaptureConfig,
-    observe::{Counters, ExitCode, Failure},
+    config::{CaptureConfig, Loaded},
+    observe::{Counters, ExitCode, Failure, logging},
     proxy::{Control, Settings},
-    ring::Fd,
     sink::{SinkCounters, WorkerEnd, link},
-    sys::{bell::Bell, cpu, limits, state},
+    sys::{bell::Bell, cpu, limits, notify::Notifier, state},
 };
 
 pub use reload::Reread;
 
-/// Runs until stopped by a signal. `reread` gives the configuration anew at SIGHUP.
-pub fn run(config: &CaptureConfig, reread: Reread<CaptureConfig>) -> Result<(), Failure> {
-    checks::supported(config)?;
+/// Runs until stopped by a signal, or until another process has taken over. `reread` gives the configuration anew at
+/// SIGHUP.
+pub fn run(loaded: &Loaded<CaptureConfig>, reread: Reread<CaptureConfig>) -> Result<(), Failure> {
+    let detached = program::detach().map_err(|error| Failure::new(ExitCode::Failed, error))?;
+    if detached {
+        return Ok(());
+    }
+    let mut succession = None;
+    match start(loaded, reread, &mut succession) {
+        Ok((supervisor, inbox, watch)) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(|error| Failure::new(ExitCode::Failed, error))?;
+            runtime.block_on(async {
+                tokio::spawn(watch);
+                supervisor.run(inbox, succession).await
+            })
+        }
+        Err(failure) => {
+            if let Some(succession) = succession {
+                succession.give_up(&failure);
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// What runs beside the supervisor until the process ends.
+type Background = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Everything up to the moment at which the workers run. With `--take-over`, `succession` is left with the process that
+/// is to be told how it went.
+fn start(
+    loaded: &Loaded<CaptureConfig>,
+    reread: Reread<CaptureConfig>,
+    succession: &mut Option<Succession>,
+) -> Result<(Supervisor, UnboundedReceiver<Event>, Background), Failure> {
+    let Loaded { config, effective } = loaded;
+    let notifier = Notifier::from_env().map_err(|error| {
+        Failure::configuration(format!("NOTIFY_SOCKET does not name a socket: {error}"))
+    })?;
     checks::rings()?;
     checks::descriptors()?;
     state::prepare(&config.state_dir).map_err(Failure::configuration)?;
@@ -44,10 +95,29 @@ pub fn run(config: &CaptureConfig, reread: Reread<CaptureConfig>) -> Result<(), 
         node: state::node_id(&config.state_dir).map_err(Failure::configuration)?,
         incarnation: Uuid::new_v4().as_u64_pair().0,
     };
+    let (acceptor, trust) = (secure::acceptor(config)?, secure::trust(config)?);
     let addresses = checks::source(config)?;
     let cpus = config.cpus.clone().unwrap_or_else(cpu::usable).0;
     let workers = config.workers.unwrap_or_else(|| cpus.len().saturating_sub(1).max(1));
-    let bound = checks::bind(config, workers)?;
+    let place = successor::meeting_place(config);
+    let (mut taken_over, mut admin_socket) = (None, None);
+    if config.lifecycle.take_over {
+        let (peer, inheritance) = Succession::ask(&place)?;
+        (*succession, taken_over) = (Some(peer), Some(inheritance.traffic));
+        admin_socket = inheritance.admin;
+    }
+    let doors = checks::doors(config, workers, taken_over)?;
+    let admin = match checks::inherited_admin(&config.admin, admin_socket) {
+        Some(door) => door,
+        None => checks::admin(&config.admin, config.lifecycle.take_over)?,
+    };
+    // One that is to take over is not heard yet.
+    let starting = match succession {
+        None => {
+            Starting::begin(&notifier).map_err(|error| Failure::new(ExitCode::Failed, error))?
+        }
+        Some(_) => None,
+    };
 
     let (events, inbox) = unbounded_channel();
     let failed = |error: std::io::Error| Failure::new(ExitCode::Failed, error);
@@ -69,6 +139,7 @@ pub fn run(config: &CaptureConfig, reread: Reread<CaptureConfig>) -> Result<(), 
     }
 
     let mut settings = Settings::new(config.source.to_string(), addresses);
+    (settings.tls, settings.source_tls) = (acceptor.clone(), trust.clone());
     settings.limits = config.http_limits;
     settings.capture = !config.no_capture;
     settings.hold_all_posts = config.hold_all_posts;
@@ -78,10 +149,15 @@ pub fn run(config: &CaptureConfig, reread: Reread<CaptureConfig>) -> Result<(), 
     let memory = config.capture_memory.unwrap_or_else(|| limits::memory_bytes() / 4);
     settings.unacknowledged_bytes_max = memory / workers as u64;
 
+    drop(starting);
     let control = Arc::new(Control::default());
     let counters: Vec<Arc<Counters>> = (0..workers).map(|_| Arc::default()).collect();
-    let listeners = checks::listen(bound, workers)?;
-    for (number, (sockets, end)) in listeners.into_iter().zip(ends).enumerate() {
+    let ended: Vec<Arc<AtomicBool>> = (0..workers).map(|_| Arc::default()).collect();
+    // Whoever can connect can also ask for an orderly end.
+    signals::forward(events.clone()).map_err(failed)?;
+    doors.open().map_err(Failure::configuration)?;
+    let shares = doors.share_out(workers).map_err(failed)?;
+    for (number, (shares, end)) in shares.into_iter().zip(ends).enumerate() {
         let seat = Seat {
             settings: settings.clone(),
             identity: Identity {
@@ -92,30 +168,89 @@ pub fn run(config: &CaptureConfig, reread: Reread<CaptureConfig>) -> Result<(), 
             counters: Arc::clone(&counters[number]),
             control: Arc::clone(&control),
             bell: Arc::clone(&bells[number]),
+            ended: Arc::clone(&ended[number]),
             sink: end,
-            listeners: sockets.into_iter().map(|socket| Fd(socket.into_raw_fd())).collect(),
+            listeners: shares.into_iter().map(crew::listener).collect(),
             cpu: cpus.get(number % cpus.len().max(1)).copied(),
         };
         crew::start_worker(number, seat, events.clone()).map_err(failed)?;
     }
-    signals::forward(events).map_err(failed)?;
-    let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
-    tracing::info!(
-        event = "capture.ready", listen = listen.join(","), source = %config.source, workers,
-        node = origin.node, incarnation = format!("{:016x}", origin.incarnation),
-        capture = !config.no_capture, capture_memory_bytes = memory, "ready"
-    );
+    let listen: Vec<String> = doors.addresses().iter().map(ToString::to_string).collect();
+    let source = config.source.to_string();
+    let capture = !config.no_capture;
+    let admin_at = admin.to_string();
     // What can change at SIGHUP, in the order in which it does.
-    let hooks: Vec<Hook<CaptureConfig>> = Vec::new();
+    let mut hooks = vec![log_level()];
+    hooks.extend(secure::hooks(acceptor.as_ref(), trust.as_ref()));
+    let extras = secure::extras(acceptor.as_ref(), config);
+    let watch = Box::pin(secure::watch(acceptor, counters.clone()));
+    let reload = Reload::new(reread, hooks, effective.clone());
+    let facts = Facts {
+        config: config.clone(),
+        node: origin.node.clone(),
+        incarnation: origin.incarnation,
+        memory_bytes: memory,
+    };
+    let sources = Sources {
+        counters: counters.clone(),
+        bells: bells.clone(),
+        ended,
+        sink: Arc::clone(&sink_counters),
+        reload: reload.state(),
+    };
+    let board = Arc::new(Board::new(facts, sources, effective.clone(), extras));
+    let ready = Box::new(move || {
+        tracing::info!(
+            event = "capture.ready",
+            listen = listen.join(","),
+            source,
+            workers,
+            node = origin.node,
+            incarnation = format!("{:016x}", origin.incarnation),
+            capture,
+            capture_memory_bytes = memory,
+            admin = admin_at,
+            "ready"
+        );
+    });
+    // Until the other process lets go, it is the one that the service manager listens to.
+    let mute = succession.is_some();
+    let heart = Heart::new(notifier, mute, &bells, &counters, Arc::clone(&sink_counters));
     let supervisor = Supervisor {
         control,
         bells,
         counters,
         sink_counters,
-        reload: Reload::new(reread, hooks),
+        reload,
+        board,
+        admin_socket: admin.descriptor(),
+        admin: Some(admin),
+        doors: Some(Arc::new(doors)),
+        program: Program::of_this_process().map_err(failed)?,
+        place,
+        events,
+        drain_delay: config.lifecycle.drain_delay,
+        stage: Stage::Serving,
+        failure: None,
+        heart,
+        ready: Some(ready),
+        workers_to_come: workers,
         workers_left: workers,
         sinks_left,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(failed)?.block_on(supervisor.run(inbox))
+    Ok((supervisor, inbox, watch))
+}
+
+/// Whether TLS can be had as it is asked for; for `--check`. Makes no certificate.
+pub(super) fn check_tls(config: &CaptureConfig) -> Result<String, Failure> {
+    secure::check(config)
+}
+
+/// The level of the log follows the configuration.
+fn log_level() -> Hook<CaptureConfig> {
+    let prepare = |config: &CaptureConfig| -> Result<Apply, String> {
+        let level = config.log_level.clone();
+        Ok(Box::new(move || logging::change(level.as_ref())))
+    };
+    Hook { name: "log level", settings: &["log-level"], prepare: Box::new(prepare) }
 }

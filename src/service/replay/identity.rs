@@ -29,7 +29,7 @@ pub(super) fn check(
     crew: &mut Crew,
     bell: &Arc<Bell>,
     keeper: Option<&Keeper>,
-    stopped: impl Fn() -> bool,
+    stopped: impl FnMut() -> bool,
 ) -> Result<Option<String>, Failure> {
     let source_url = config.source.clone().or_else(|| url_beside_the_log(config));
     if source_url.as_ref() == Some(&config.target) {
@@ -89,7 +89,7 @@ fn ask_target(
     crew: &mut Crew,
     bell: &Arc<Bell>,
     keeper: Option<&Keeper>,
-    stopped: impl Fn() -> bool,
+    mut stopped: impl FnMut() -> bool,
 ) -> Result<Option<(u16, Vec<u8>)>, Failure> {
     let clock = Clock::default();
     let mut said_ns = 0;

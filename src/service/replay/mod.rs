@@ -4,12 +4,15 @@
 //! writes outcomes. They wake each other by bells, and sleep when there is nothing to do.
 
 mod aws;
+mod board;
 mod crew;
 mod desk;
 mod identity;
 mod parts;
+mod programs;
 mod progress;
 mod start_after;
+mod tend;
 
 use std::{
     sync::{
@@ -27,13 +30,15 @@ use signal_hook::{
 
 use self::{
     aws::Signing,
+    board::{Board, Phase},
     crew::Crew,
     desk::Desk,
     progress::{Progress, Summary, View},
+    tend::Tended,
 };
 use super::checks;
 use crate::{
-    config::replay::ReplayConfig,
+    config::{Loaded, replay::ReplayConfig},
     feed::{Feed, Next},
     observe::{ExitCode, Failure},
     replay::{
@@ -65,25 +70,34 @@ const SLOW_TUPLES: &str =
     "tuples are written more slowly than the target answers; --tuples off leaves them out";
 
 /// Runs until the end of the records, or until stopped by a signal.
-pub fn run(config: &ReplayConfig) -> Result<(), Failure> {
+pub fn run(loaded: &Loaded<ReplayConfig>) -> Result<(), Failure> {
+    let Loaded { config, effective } = loaded;
     checks::rings()?;
     checks::descriptors_for_replay()?;
     state::prepare(&config.state_dir).map_err(Failure::configuration)?;
     let signals = Signals::watch()?;
+    let admin = checks::admin(&config.admin, false)?;
+    let admin_at = admin.to_string();
+    let bell = Arc::new(Bell::new().map_err(|error| Failure::new(ExitCode::Failed, error))?);
+    let board = Board::open(config, effective, &bell, admin)?;
     let conductor = parts::core(config)?;
     // Early: whoever waits for a start condition learns now that there are none.
     let signing = Signing::start(config)?;
-    let feed = parts::feed(config)?;
-    if !start_after::wait(&config.start_after, config.source.as_ref(), || signals.stopped())? {
+    let mut feed = parts::feed(config)?;
+    let mut tended = Tended::new(&mut *feed);
+    let mut stop = || !tended.serve() || signals.stopped();
+    let holds = start_after::wait(&config.start_after, config.source.as_ref(), &mut stop)?;
+    if !holds {
+        tended.end()?;
         tracing::info!(
             event = "replay.stopped",
             "stopped before the start conditions held; nothing was sent"
         );
         return feed.close();
     }
-    let bell = Arc::new(Bell::new().map_err(|error| Failure::new(ExitCode::Failed, error))?);
     let mut crew = Crew::hire(config, &bell)?;
-    let uuid = identity::check(config, &mut crew, &bell, signing.keeper(), || signals.stopped())?;
+    let uuid = identity::check(config, &mut crew, &bell, signing.keeper(), &mut stop)?;
+    let losses = tended.end()?;
     let desk = Desk::open(config, &bell, feed.is_new())?;
     let mut run = Run {
         config,
@@ -94,6 +108,7 @@ pub fn run(config: &ReplayConfig) -> Result<(), Failure> {
         crew,
         desk,
         bell,
+        board,
         clock: Clock::default(),
         progress: Progress::new(),
         view: View::default(),
@@ -105,11 +120,14 @@ pub fn run(config: &ReplayConfig) -> Result<(), Failure> {
     };
     run.conductor.recall(run.desk.known());
     run.conductor.set_target_uuid(uuid);
+    (0..losses).for_each(|_| run.conductor.loss());
     tracing::info!(
         event = "replay.ready", target = %config.target, input = ?config.input, group = config.group,
         order = ?config.order, speed = ?config.speed, read_ahead_bytes = parts::read_ahead(config),
+        admin = admin_at,
         "replaying"
     );
+    run.board.phase(Phase::Replaying);
     let result = run.work();
     run.progress.end();
     match result {
@@ -119,6 +137,11 @@ pub fn run(config: &ReplayConfig) -> Result<(), Failure> {
             Err(failure)
         }
     }
+}
+
+/// Whether transforms, filters and credentials can be read; for `--check`.
+pub(super) fn check_rewriting(config: &ReplayConfig) -> Result<(), Failure> {
+    parts::core(config).map(drop)
 }
 
 /// Flags that signals raise.
@@ -155,6 +178,7 @@ struct Run<'a> {
     crew: Crew,
     desk: Desk,
     bell: Arc<Bell>,
+    board: Arc<Board>,
     clock: Clock,
     progress: Progress,
     view: View,
@@ -170,6 +194,7 @@ impl Run<'_> {
     fn work(&mut self) -> Result<(), Failure> {
         loop {
             let now = self.now();
+            self.board.turned();
             self.signing.refresh(&mut self.conductor, now.monotonic_ns);
             let mut busy = self.crew.collect(|reply| self.conductor.reply(reply, now));
             busy |= self.desk.collect(&mut self.conductor)?;
@@ -189,6 +214,7 @@ impl Run<'_> {
             if self.signals.stopped() && self.stopping_ns.is_none() {
                 tracing::info!(event = "replay.stopping", "finishing what is in flight");
                 self.stopping_ns = Some(now.monotonic_ns);
+                self.board.phase(Phase::Stopping);
                 self.conductor.drain();
             }
             if self.is_over(now) {
@@ -335,6 +361,7 @@ impl Run<'_> {
             self.view.why = SLOW_TUPLES.into();
         }
         self.progress.look(&self.view, now.monotonic_ns);
+        self.board.note(&self.view);
         if report {
             self.progress.beat(&self.view, "replay.counters");
         }

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use super::programs;
 use crate::{
     config::replay::{Auth, Conditions, Ids, Input, Only, Order, Refused, ReplayConfig, Speed},
     feed::{Feed, KafkaFeed, KafkaOptions, LinesFeed, LogFeed, LogOptions},
@@ -103,7 +104,11 @@ pub(super) fn core(config: &ReplayConfig) -> Result<Conductor, Failure> {
         tuples: config.tuples.is_some(),
         reply_bytes_max: REPLY_BYTES_MAX,
     };
-    Ok(Conductor::new(settings, rewriter(config, true)?))
+    let rewriter = rewriter(config, true)?;
+    if let Some(pulse) = rewriter.pulse() {
+        programs::watch(pulse)?;
+    }
+    Ok(Conductor::new(settings, rewriter))
 }
 
 /// `with_programs`: filter and transforms as well as headers and credentials.

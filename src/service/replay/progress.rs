@@ -38,6 +38,8 @@ pub(super) struct View {
     pub(super) bytes_left: Option<u64>,
     /// Why it does not go faster.
     pub(super) why: String,
+    /// The target does not answer at all, and why.
+    pub(super) unreachable: Option<String>,
 }
 
 impl View {
@@ -50,6 +52,7 @@ impl View {
         self.open_bytes = look.open_bytes;
         self.lag_s = look.lag_s;
         self.why = look.why;
+        self.unreachable = look.unreachable;
     }
 }
 

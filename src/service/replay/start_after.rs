@@ -18,7 +18,7 @@ const SAY: Duration = Duration::from_secs(30);
 pub(super) fn wait(
     conditions: &[StartAfter],
     source: Option<&SourceUrl>,
-    stopped: impl Fn() -> bool,
+    mut stopped: impl FnMut() -> bool,
 ) -> Result<bool, Failure> {
     if conditions.is_empty() {
         return Ok(true);

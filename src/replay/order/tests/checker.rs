@@ -11,7 +11,7 @@ pub(super) fn faults(world: &World, run: &Run, documents_too: bool) -> Vec<Strin
     let mut faults = Vec::new();
     for (b, later) in world.requests.iter().enumerate() {
         for (a, earlier) in world.requests[..b].iter().enumerate() {
-            if earlier.client == later.client {
+            if earlier.connection == later.connection {
                 one_connection(a, b, run, &mut faults);
             }
             if documents_too {
@@ -38,7 +38,8 @@ pub(super) fn faults(world: &World, run: &Run, documents_too: bool) -> Vec<Strin
             if left_out && !op.refused {
                 faults.push(format!("{b}.{item} was left out though the source took it"));
             }
-            if !left_out
+            if matches!(op.what, What::Write(..))
+                && !left_out
                 && !later.lost
                 && documents_too
                 && op.refused
@@ -81,7 +82,7 @@ fn first(
         return First::Earlier;
     }
     let unsure = |request, op: &Op| match op.what {
-        What::Write(index, _) => deletions(world, index).any(|gone| overlap(gone, request)),
+        What::Write(index, _) => deletions(world, index).any(|gone| at_once(gone, request)),
         _ => false,
     };
     if earlier.lost || later.lost || unsure(earlier, left) || unsure(later, right) {
@@ -89,7 +90,9 @@ fn first(
     }
     let told = matches!((left.what, right.what), (What::Write(..), What::Write(..)));
     match (left.version, right.version) {
-        (Some(one), Some(other)) if told && one < other => First::Earlier,
+        (Some(one), Some(other)) if told && (left.life, one) < (right.life, other) => {
+            First::Earlier
+        }
         (Some(_), Some(_)) if told => First::Later,
         _ => First::Either,
     }
@@ -105,13 +108,16 @@ fn in_order(first: First, one: (u64, u64), other: (u64, u64)) -> bool {
 }
 
 fn conflict(left: &Op, right: &Op) -> bool {
-    use What::{Everything, Generated, Index, Nothing, Read, Write};
+    use What::{Delete, Everything, Generated, Index, Make, Nothing, Read, Write};
     match (left.what, right.what) {
         (Nothing, _) | (_, Nothing) | (Read(..), Read(..)) => false,
         (Everything, _) | (_, Everything) => true,
         (Write(a, x) | Read(a, x), Write(b, y) | Read(b, y)) => (a, x) == (b, y),
-        (Index(a, _), Index(b, _) | Generated(b) | Read(b, _) | Write(b, _))
-        | (Generated(b) | Read(b, _) | Write(b, _), Index(a, _)) => a == b,
+        (
+            Index(a) | Delete(a) | Make(a),
+            Index(b) | Delete(b) | Make(b) | Generated(b) | Read(b, _) | Write(b, _),
+        )
+        | (Generated(b) | Read(b, _) | Write(b, _), Index(a) | Delete(a) | Make(a)) => a == b,
         (Generated(_), _) | (_, Generated(_)) => false,
     }
 }
@@ -141,7 +147,7 @@ fn states(world: &World, run: &Run, faults: &mut Vec<String>) {
                 What::Write(index, document) if !op.refused => {
                     writes.entry((index, document)).or_default().push((start, number, item));
                 }
-                What::Index(index, true) => {
+                What::Delete(index) if !op.refused => {
                     let last = deletions.entry(index).or_default();
                     *last = start.max(*last);
                 }
@@ -173,13 +179,19 @@ fn is_told(world: &World, (index, document): (usize, usize)) -> bool {
     writes()
         .filter(|request| request.lost)
         .all(|lost| writes().filter(|other| overlap(lost, other)).count() <= 1)
-        && deletions(world, index).all(|gone| !writes().any(|one| overlap(gone, one)))
+        && deletions(world, index).all(|gone| !writes().any(|one| at_once(gone, one)))
 }
 
 fn overlap(a: &Request, b: &Request) -> bool {
     a.received < b.answered && b.received < a.answered
 }
 
+/// The same by the source's clock, as far as the records have it.
+fn at_once(a: &Request, b: &Request) -> bool {
+    let clocked = a.received_at <= b.answered_at && b.received_at <= a.answered_at;
+    overlap(a, b) && (a.lost || b.lost || clocked)
+}
+
 fn deletions(world: &World, index: usize) -> impl Iterator<Item = &Request> {
-    world.requests.iter().filter(move |request| request.ops[0].what == What::Index(index, true))
+    world.requests.iter().filter(move |request| request.replaced() == Some(index))
 }

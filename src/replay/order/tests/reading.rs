@@ -8,7 +8,7 @@ use flate2::{Compression, write::GzEncoder};
 use crate::http::{Limits, RequestFraming, RequestPart};
 use crate::replay::exchange::{Answer, ConnectionId, ConnectionName, ExchangeId, Mark, Request};
 use crate::replay::order::footprint::hash;
-use crate::replay::order::{Document, Fact, Facts, Footprint, Item, facts, footprint};
+use crate::replay::order::{Change, Document, Fact, Facts, Footprint, Item, facts, footprint};
 
 pub(super) fn request(line: &str, fields: &str, body: &[u8]) -> Request {
     let head =
@@ -19,7 +19,7 @@ pub(super) fn request(line: &str, fields: &str, body: &[u8]) -> Request {
     Request {
         id: ExchangeId(0),
         connection: ConnectionId(0),
-        name: Rc::new(ConnectionName { node: "n".into(), id: "c".into() }),
+        name: Rc::new(ConnectionName { node: "n".into(), clock: 0, id: "c".into() }),
         index: 0,
         fingerprint: 0,
         bytes,
@@ -45,8 +45,8 @@ fn document(index: &str, id: &str) -> Document {
     Document::new(index.as_bytes(), id.as_bytes())
 }
 
-fn indices(names: &[&str], renames: bool) -> Footprint {
-    Footprint::Indices { names: names.iter().map(|name| hash(name.as_bytes())).collect(), renames }
+fn indices(names: &[&str], change: Change) -> Footprint {
+    Footprint::Indices { names: names.iter().map(|name| hash(name.as_bytes())).collect(), change }
 }
 
 #[test]
@@ -74,30 +74,37 @@ fn documents_in_the_path() {
 
 #[test]
 fn indices_and_everything() {
-    assert_eq!(of("POST /logs/_refresh"), indices(&["logs"], false));
-    assert_eq!(of("POST /a,b/_delete_by_query"), indices(&["a", "b"], false));
-    assert_eq!(of("PUT /logs"), indices(&["logs"], true));
-    assert_eq!(of("DELETE /logs"), indices(&["logs"], true));
-    assert_eq!(of("PUT /logs/_mapping"), indices(&["logs"], false));
-    assert_eq!(of("PUT /logs/_settings?x"), indices(&["logs"], false));
-    assert_eq!(of("POST /logs/_rollover"), indices(&["logs"], true));
-    for (line, renames) in [
-        ("POST /_refresh", false),
-        ("POST /_all/_flush", false),
-        ("DELETE /logs-*", true),
-        ("POST /a,b*/_update_by_query", false),
-        ("POST /_aliases", true),
-        ("PUT /_ingest/pipeline/p", false),
-        ("PUT /_cluster/settings", false),
-        ("POST /_reindex", false),
-        ("PUT /%3Clogs-%7Bnow%7D%3E/_doc/1", false),
-        ("PATCH /logs/_doc/1", true),
-        ("POST /logs/_doc/1/2/3/4", true),
+    use Change::{Indices, Names, Nothing};
+    for (line, names, change) in [
+        ("POST /logs/_refresh", &["logs"][..], Nothing),
+        ("POST /a,b/_delete_by_query", &["a", "b"], Nothing),
+        ("PUT /logs", &["logs"], Names),
+        ("DELETE /logs", &["logs"], Indices),
+        ("PUT /logs/_mapping", &["logs"], Nothing),
+        ("PUT /logs/_settings?x", &["logs"], Nothing),
+        ("POST /logs/_rollover", &["logs"], Names),
+        ("DELETE /logs/_alias/w", &["logs"], Names),
+        ("POST /logs/_shrink/less", &["logs"], Names),
     ] {
-        assert_eq!(of(line), Footprint::Everything { renames }, "{line}");
+        assert_eq!(of(line), indices(names, change), "{line}");
+    }
+    for (line, change) in [
+        ("POST /_refresh", Nothing),
+        ("POST /_all/_flush", Nothing),
+        ("DELETE /logs-*", Indices),
+        ("POST /a,b*/_update_by_query", Nothing),
+        ("POST /_aliases", Indices),
+        ("PUT /_ingest/pipeline/p", Nothing),
+        ("PUT /_cluster/settings", Nothing),
+        ("POST /_reindex", Nothing),
+        ("PUT /%3Clogs-%7Bnow%7D%3E/_doc/1", Nothing),
+        ("PATCH /logs/_doc/1", Indices),
+        ("POST /logs/_doc/1/2/3/4", Indices),
+    ] {
+        assert_eq!(of(line), Footprint::Everything { change }, "{line}");
     }
     let replaced = request("GET /logs/_doc/1", "X-HTTP-Method-Override: DELETE\r\n", b"");
-    assert_eq!(footprint(&replaced), Footprint::Everything { renames: true });
+    assert_eq!(footprint(&replaced), Footprint::Everything { change: Indices });
 }
 
 #[test]
@@ -146,5 +153,6 @@ fn facts_of_answers() {
     assert_eq!((told.items[1].status, told.items[1].refused()), (409, true));
     assert_eq!(facts(&bulk, &answer(200, "{\"errors\":false}")), Facts::none());
     assert!(facts(&bulk, &answer(413, "")).all.is_some_and(|fact| fact.refused()));
-    assert_eq!(facts(&request("POST /_refresh", "", b""), &answer(200, "{}")), Facts::none());
+    let deleted = facts(&request("DELETE /logs", "", b""), &answer(404, "{}"));
+    assert!(deleted.items.is_empty() && deleted.all.is_some_and(|fact| fact.refused()));
 }

@@ -1,13 +1,14 @@
 //! A simulated source: clients that write at the same time, and the records of it.
 //!
 //! Every operation is applied at some instant between the request's record and its answer's; items of a bulk each at
-//! its own, those of one document in their order.
+//! its own, those of one document in their order. The record of an answer may come long after the answer: a capturing
+//! proxy keeps the record of a connection open for a while, and a client may go on with another connection meanwhile.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::Dice;
 use crate::replay::order::footprint::hash;
-use crate::replay::order::{Document, Fact, Facts, Footprint, Item};
+use crate::replay::order::{Change, Document, Fact, Facts, Footprint, Item};
 
 /// What happens how often: one in so many, 0 for never.
 #[derive(Debug, Clone)]
@@ -24,6 +25,10 @@ pub(super) struct Habits {
     pub(super) aliases: u64,
     pub(super) reads: u64,
     pub(super) versions_only: u64,
+    /// Answers that are recorded late; then the client goes on with another connection.
+    pub(super) late: u64,
+    /// Indices that exist from the start are made by requests, before anything else.
+    pub(super) made: bool,
 }
 
 /// What was recorded.
@@ -42,7 +47,8 @@ pub(super) enum Record {
 
 #[derive(Debug)]
 pub(super) struct Request {
-    pub(super) client: usize,
+    client: usize,
+    pub(super) connection: usize,
     pub(super) ops: Vec<Op>,
     pub(super) footprint: Footprint,
     pub(super) lost: bool,
@@ -50,6 +56,9 @@ pub(super) struct Request {
     /// Places in the records.
     pub(super) received: usize,
     pub(super) answered: usize,
+    /// On the source's clock.
+    pub(super) received_at: u64,
+    pub(super) answered_at: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -58,7 +67,7 @@ pub(super) struct Op {
     pub(super) refused: bool,
     pub(super) seq_no: Option<u64>,
     pub(super) version: Option<u64>,
-    /// Which life of the index it was applied to.
+    /// The life of the index that a write was applied to.
     pub(super) life: u64,
 }
 
@@ -68,18 +77,32 @@ pub(super) enum What {
     Read(usize, usize),
     Write(usize, usize),
     Generated(usize),
-    /// Touches the index as a whole, and perhaps deletes it.
-    Index(usize, bool),
+    /// Touches the index as a whole.
+    Index(usize),
+    /// Deletes the index, unless there is none: then it is refused.
+    Delete(usize),
+    /// Makes the index, unless there is one: then it is refused. A write makes it as well.
+    Make(usize),
     Everything,
 }
 
 impl Request {
+    /// What it touches as a whole; none when it is no such request.
+    pub(super) fn replaced(&self) -> Option<usize> {
+        // Whether it was refused stands in the answer alone.
+        match self.ops[0].what {
+            What::Delete(index) if self.lost || !self.ops[0].refused => Some(index),
+            _ => None,
+        }
+    }
+
     pub(super) fn facts(&self) -> Facts {
         if self.lost {
             return Facts::none();
         }
+        let status = |op: &Op| if op.refused { 400 } else { 200 };
         let fact = |op: &Op| Fact {
-            status: if op.refused { 400 } else { 200 },
+            status: status(op),
             seq_no: op.seq_no.filter(|_| !self.versions_only),
             version: op.version,
             index: match op.what {
@@ -90,7 +113,13 @@ impl Request {
             },
             unchanged: false,
         };
-        Facts { items: self.ops.iter().map(fact).collect(), all: None }
+        match self.ops[0].what {
+            What::Index(_) | What::Delete(_) | What::Make(_) | What::Everything => {
+                let fact = Fact { status: status(&self.ops[0]), ..Fact::default() };
+                Facts { items: Vec::new(), all: Some(fact) }
+            }
+            _ => Facts { items: self.ops.iter().map(fact).collect(), all: None },
+        }
     }
 }
 
@@ -101,14 +130,18 @@ impl World {
             habits: habits.clone(),
             events: BTreeSet::new(),
             world: Self { requests: Vec::new(), records: Vec::new(), documents: BTreeMap::new() },
-            numbers: HashMap::new(),
-            versions: HashMap::new(),
-            latest: HashMap::new(),
+            connections: (0..habits.clients as usize).collect(),
+            connection_count: habits.clients as usize,
+            next: HashMap::new(),
+            first: VecDeque::new(),
+            indices: HashMap::new(),
             lives: HashMap::new(),
         };
-        for client in 0..habits.clients {
-            let at = play.dice.below(50);
-            play.events.insert((at, client, Event::Send(client as usize)));
+        if habits.made {
+            play.first = (0..habits.indices as usize).map(What::Make).collect();
+            play.events.insert((1, 0, Event::Send(0)));
+        } else {
+            play.all_begin(0);
         }
         while let Some((now, _, event)) = play.events.pop_first() {
             play.happens(now, event);
@@ -122,6 +155,7 @@ enum Event {
     Send(usize),
     Apply(usize, usize),
     Answer(usize),
+    Record(usize),
 }
 
 struct Play {
@@ -129,11 +163,25 @@ struct Play {
     habits: Habits,
     events: BTreeSet<(u64, u64, Event)>,
     world: World,
-    numbers: HashMap<usize, u64>,
-    versions: HashMap<(usize, usize), u64>,
-    /// The number of each document's last write.
-    latest: HashMap<(usize, usize), u64>,
+    /// The connection each client has now.
+    connections: Vec<usize>,
+    connection_count: usize,
+    /// What a client does next in any case.
+    next: HashMap<usize, What>,
+    /// What the first client does before all others begin.
+    first: VecDeque<What>,
+    indices: HashMap<usize, Index>,
+    /// How often each was deleted.
     lives: HashMap<usize, u64>,
+}
+
+/// An index that exists.
+#[derive(Debug, Default)]
+struct Index {
+    number: u64,
+    versions: HashMap<usize, u64>,
+    /// The number of each document's last write.
+    latest: HashMap<usize, u64>,
 }
 
 impl Play {
@@ -141,14 +189,39 @@ impl Play {
         match event {
             Event::Send(client) => self.send(now, client),
             Event::Apply(request, item) => self.apply(request, item),
-            Event::Answer(request) => {
-                self.world.requests[request].answered = self.world.records.len();
-                self.world.records.push(Record::Answer(request));
-                let client = self.world.requests[request].client;
-                let pause = 1 + self.dice.below(30);
-                self.at(now + pause, Event::Send(client));
+            Event::Answer(number) => {
+                let request = &mut self.world.requests[number];
+                request.answered_at = now;
+                let client = request.client;
+                if self.dice.one_in(self.habits.late) {
+                    let late = 1 + self.dice.below(LATE_MAX);
+                    self.at(now + late, Event::Record(number));
+                    self.connections[client] = self.connection_count;
+                    self.connection_count += 1;
+                } else {
+                    self.record(number);
+                }
+                if self.habits.made && self.world.requests.len() as u64 == self.habits.indices {
+                    self.all_begin(now);
+                } else {
+                    let pause = 1 + self.dice.below(30);
+                    self.at(now + pause, Event::Send(client));
+                }
             }
+            Event::Record(request) => self.record(request),
         }
+    }
+
+    fn all_begin(&mut self, now: u64) {
+        for client in 0..self.habits.clients {
+            let at = now + 1 + self.dice.below(50);
+            self.events.insert((at, client, Event::Send(client as usize)));
+        }
+    }
+
+    fn record(&mut self, request: usize) {
+        self.world.requests[request].answered = self.world.records.len();
+        self.world.records.push(Record::Answer(request));
     }
 
     fn at(&mut self, when: u64, event: Event) {
@@ -160,7 +233,10 @@ impl Play {
         if self.world.requests.len() as u64 >= self.habits.requests {
             return;
         }
-        let (whats, aliased) = self.think();
+        let (whats, aliased) = match self.first.pop_front().or_else(|| self.next.remove(&client)) {
+            Some(what) => (vec![what], false),
+            None => self.think(client),
+        };
         let number = self.world.requests.len();
         let length = 1 + self.dice.below(100);
         let mut instants: Vec<u64> =
@@ -187,29 +263,35 @@ impl Play {
         });
         let request = Request {
             client,
+            connection: self.connections[client],
             ops: ops.collect(),
             footprint,
             lost: self.dice.one_in(self.habits.lost),
             versions_only: self.dice.one_in(self.habits.versions_only),
             received: self.world.records.len(),
             answered: 0,
+            received_at: now,
+            answered_at: 0,
         };
         self.world.requests.push(request);
         self.world.records.push(Record::Request(number));
         self.at(now + length + 1, Event::Answer(number));
     }
 
-    fn think(&mut self) -> (Vec<What>, bool) {
+    fn think(&mut self, client: usize) -> (Vec<What>, bool) {
         let habits = self.habits.clone();
         let dice = &mut self.dice;
         let index = dice.below(habits.indices) as usize;
         let aliased = dice.one_in(habits.aliases);
         let document = dice.below(habits.documents) as usize;
         if dice.one_in(habits.deletions) {
-            return (vec![What::Index(index, true)], false);
+            if dice.one_in(2) {
+                self.next.insert(client, What::Make(index));
+            }
+            return (vec![What::Delete(index)], false);
         }
         if dice.one_in(habits.barriers) {
-            let one = if dice.one_in(3) { What::Everything } else { What::Index(index, false) };
+            let one = if dice.one_in(3) { What::Everything } else { What::Index(index) };
             return (vec![one], aliased);
         }
         if dice.one_in(habits.reads) {
@@ -237,34 +319,38 @@ impl Play {
         let op = &mut self.world.requests[request].ops[item];
         match op.what {
             What::Read(index, document) => {
-                op.seq_no = self.latest.get(&(index, document)).copied();
-                op.version = self.versions.get(&(index, document)).copied();
-                op.life = self.lives.get(&index).copied().unwrap_or(0);
+                let Some(index) = self.indices.get(&index) else { return };
+                op.seq_no = index.latest.get(&document).copied();
+                op.version = index.versions.get(&document).copied();
             }
-            What::Write(index, document) => {
-                op.life = self.lives.get(&index).copied().unwrap_or(0);
-                if op.refused {
-                    return;
-                }
-                let number = self.numbers.entry(index).or_default();
-                *number += 1;
-                let version = self.versions.entry((index, document)).or_default();
+            What::Write(..) if op.refused => {}
+            What::Write(place, document) => {
+                op.life = self.lives.get(&place).copied().unwrap_or_default();
+                let index = self.indices.entry(place).or_default();
+                index.number += 1;
+                let version = index.versions.entry(document).or_default();
                 *version += 1;
-                self.latest.insert((index, document), *number);
-                (op.seq_no, op.version) = (Some(*number), Some(*version));
-                self.world.documents.entry((index, document)).or_default().push((request, item));
+                index.latest.insert(document, index.number);
+                (op.seq_no, op.version) = (Some(index.number), Some(*version));
+                self.world.documents.entry((place, document)).or_default().push((request, item));
             }
-            What::Index(index, true) => {
-                self.numbers.remove(&index);
-                self.latest.retain(|(of, _), _| *of != index);
-                *self.lives.entry(index).or_default() += 1;
-                self.versions.retain(|(of, _), _| *of != index);
+            What::Generated(index) => self.indices.entry(index).or_default().number += 1,
+            What::Make(index) => {
+                op.refused = self.indices.contains_key(&index);
+                self.indices.entry(index).or_default();
+            }
+            What::Delete(index) => {
+                op.refused = self.indices.remove(&index).is_none();
+                *self.lives.entry(index).or_default() += u64::from(!op.refused);
                 self.world.documents.retain(|(of, _), _| *of != index);
             }
-            What::Index(..) | What::Everything | What::Nothing | What::Generated(_) => {}
+            What::Index(..) | What::Everything | What::Nothing => {}
         }
     }
 }
+
+/// How late an answer is recorded at most; requests take 100 at most.
+const LATE_MAX: u64 = 500;
 
 fn index_name(index: usize, aliased: bool) -> String {
     format!("{}-{index}", if aliased { "alias" } else { "index" })
@@ -273,6 +359,7 @@ fn index_name(index: usize, aliased: bool) -> String {
 fn footprint(whats: &[What], aliased: bool) -> Footprint {
     let name = |index: usize| hash(index_name(index, aliased).as_bytes());
     let id = |document: usize| hash(document.to_string().as_bytes());
+    let indices = |index, change| Footprint::Indices { names: vec![name(index)], change };
     if whats.len() > 1 {
         let item = |what: &What| match *what {
             What::Write(index, document) => Item { index: name(index), id: Some(id(document)) },
@@ -290,7 +377,9 @@ fn footprint(whats: &[What], aliased: bool) -> Footprint {
             Footprint::Write(Document { index: name(index), id: id(document) })
         }
         What::Generated(index) => Footprint::Generated(name(index)),
-        What::Index(index, renames) => Footprint::Indices { names: vec![name(index)], renames },
-        What::Everything => Footprint::Everything { renames: false },
+        What::Index(index) => indices(index, Change::Nothing),
+        What::Make(index) => indices(index, Change::Names),
+        What::Delete(index) => indices(index, Change::Indices),
+        What::Everything => Footprint::Everything { change: Change::Nothing },
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Dice;
 use super::source::{Record, World};
-use crate::replay::exchange::{ConnectionId, ExchangeId};
+use crate::replay::exchange::{ConnectionId, ExchangeId, Seen};
 use crate::replay::order::{Counters, Facts, Order, Ready, Schedule};
 
 /// When each item was under way, in ticks of the target; `None` for items that were not sent.
@@ -42,13 +42,15 @@ pub(super) fn replay(seed: u64, world: &World, how: Use) -> Run {
                 Some(Record::Request(number)) => {
                     let request = &world.requests[*number];
                     let id = ExchangeId(*number as u64);
-                    let connection = ConnectionId(request.client as u64);
-                    schedule.admit(id, connection, request.footprint.clone());
+                    let connection = ConnectionId(request.connection as u64);
+                    let seen = Seen { clock: 0, ns: request.received_at as i64 };
+                    schedule.admit(id, connection, seen, request.footprint.clone());
                 }
                 Some(Record::Answer(number)) => {
-                    let facts = world.requests[*number].facts();
-                    let facts = if how.blind { Facts::none() } else { facts };
-                    schedule.answered(ExchangeId(*number as u64), || facts);
+                    let request = &world.requests[*number];
+                    let until = Some(request.answered_at as i64).filter(|_| !request.lost);
+                    let facts = if how.blind { Facts::none() } else { request.facts() };
+                    schedule.answered(ExchangeId(*number as u64), until, || facts);
                 }
                 None => {}
             }

@@ -1,0 +1,104 @@
+//! Why a write would not be accepted now, or what an operator should know.
+
+use std::sync::atomic::Ordering;
+
+use super::{Board, lock};
+use crate::{
+    admin::{Cause, Severity},
+    observe::{Counter, Gauge},
+    sink::SinkState,
+    sys::disk,
+};
+
+/// The log's file system counts as nearly full when less than this share of it is free, or when less is free than the
+/// log's reserve and one more segment.
+const FREE_SHARE_MIN: f64 = 0.05;
+
+impl Board {
+    pub(super) fn causes(&self) -> Vec<Cause> {
+        let mut causes = Vec::new();
+        if self.draining.load(Ordering::Relaxed) {
+            let detail = "stopping: what is in flight is being finished".to_owned();
+            causes.push(Cause { name: "draining", severity: Severity::Final, detail });
+        }
+        causes.extend(self.sink_waits());
+        causes.extend(self.memory());
+        causes.extend(self.source_down());
+        causes.extend(self.disk());
+        causes.extend(self.gaps());
+        causes.extend(self.extras.causes.iter().flat_map(|more| more()));
+        causes
+    }
+
+    fn sink_waits(&self) -> Option<Cause> {
+        let SinkState::Waiting(why) = self.sink.state() else { return None };
+        let log = if self.facts.config.kafka.is_some() { "Kafka" } else { "the capture log" };
+        let waiting: u64 = self.counters.iter().map(|c| c.gauge(Gauge::Waiting)).sum();
+        let detail =
+            format!("{log} takes no records: {why}; {waiting} connections wait, reads go on");
+        Some(Cause { name: "sink_waiting", severity: Severity::Blocking, detail })
+    }
+
+    /// Records wait in memory until they are durable; when that is used up, writes are not read any more.
+    fn memory(&self) -> Option<Cause> {
+        let used = self.backlog_bytes();
+        let max = self.facts.memory_bytes;
+        (used > max).then(|| Cause {
+            name: "capture_memory",
+            severity: Severity::Blocking,
+            detail: format!(
+                "{used} bytes of records are not durable, more than --capture-memory allows ({max}); \
+                 writes are not read until there are fewer, reads pass uncaptured"
+            ),
+        })
+    }
+
+    fn source_down(&self) -> Option<Cause> {
+        let probe = lock(&self.probe).clone();
+        let (since, why) = probe.down?;
+        let seconds = since.elapsed().as_secs();
+        Some(Cause {
+            name: "source_down",
+            severity: Severity::Blocking,
+            detail: format!(
+                "the source {} cannot be connected to for {seconds} s: {why}; clients get 502",
+                self.facts.config.source
+            ),
+        })
+    }
+
+    fn disk(&self) -> Option<Cause> {
+        let config = &self.facts.config;
+        let dir = config.log_dir()?;
+        let space = disk::space(&dir).ok()?;
+        let low = space.free_bytes < config.log_reserve + config.segment_bytes
+            || (space.free_bytes as f64) < space.all_bytes as f64 * FREE_SHARE_MIN;
+        low.then(|| Cause {
+            name: "disk_nearly_full",
+            severity: Severity::Degraded,
+            detail: format!(
+                "{} MiB of {} MiB are free where the log {} lies; writes will be held when it is full",
+                space.free_bytes >> 20,
+                space.all_bytes >> 20,
+                dir.display()
+            ),
+        })
+    }
+
+    fn gaps(&self) -> Option<Cause> {
+        let (requests, bytes) = (self.sum(Counter::Uncaptured), self.sum(Counter::UncapturedBytes));
+        (bytes > 0).then(|| Cause {
+            name: "gaps",
+            severity: Severity::Note,
+            detail: format!(
+                "{requests} requests and {bytes} bytes passed uncaptured since the start for want of memory; \
+                 markers in the records say where"
+            ),
+        })
+    }
+
+    /// Bytes of records that are not back from the sink.
+    pub(super) fn backlog_bytes(&self) -> u64 {
+        self.sum(Counter::RecordBytes).saturating_sub(self.sum(Counter::RecordBytesReturned))
+    }
+}
