@@ -7,6 +7,7 @@ mod capture;
 mod effective;
 mod lifecycle;
 mod tls;
+mod trouble;
 
 pub mod limits;
 pub mod replay;
@@ -17,3 +18,4 @@ pub use capture::{CaptureConfig, KafkaConfig};
 pub use effective::{Effective, Loaded, Provenance, Setting};
 pub use lifecycle::Lifecycle;
 pub use tls::{SourceTlsConfig, TlsConfig, TlsMode};
+pub use trouble::{Policy, TroubleConfig};
