@@ -118,6 +118,7 @@ fn a_kafka_that_is_down_is_named_after_a_while() {
     let nobody = format!("127.0.0.1:{}", port::free());
     let tapline = Capture::of(origin.port())
         .flag("--kafka-brokers", &nobody)
+        .blocking()
         .flag("--readiness-patience", "1s")
         .admin()
         .start();

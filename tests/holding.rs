@@ -32,7 +32,7 @@ fn no_held_byte_comes_before_its_record_in_kafka() {
     let kafka = Kafka::shared();
     kafka.create_topic("holding", 2, &[]);
     let witness = Witness::of_topic(kafka, "holding");
-    judge(witness, |source| Capture::of(source).kafka(kafka, "holding"));
+    judge(witness, |source| Capture::of(source).kafka(kafka, "holding").blocking());
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn while_kafka_is_silent_reads_pass_and_writes_wait() {
     let kafka = Kafka::start(&[]);
     kafka.create_topic("silent", 1, &[]);
     let origin = Origin::answering(|request| ok(request.target().as_bytes()));
-    let tapline = &mut Capture::of(origin.port()).kafka(&kafka, "silent").start();
+    let tapline = &mut Capture::of(origin.port()).kafka(&kafka, "silent").blocking().start();
     let mut reader = Client::connect(tapline.port());
     let mut searcher = Client::connect(tapline.port());
     let mut writer = Client::connect(tapline.port());
@@ -93,7 +93,8 @@ fn all_posts_wait_when_asked_to() {
     let kafka = Kafka::start(&[]);
     kafka.create_topic("posts", 1, &[]);
     let origin = Origin::answering(|_| ok(b"hits"));
-    let capture = Capture::of(origin.port()).kafka(&kafka, "posts").switch("--hold-all-posts");
+    let capture =
+        Capture::of(origin.port()).kafka(&kafka, "posts").blocking().switch("--hold-all-posts");
     let tapline = &mut capture.start();
     let mut client = Client::connect(tapline.port());
     assert_eq!(client.ask(&bare("GET", "/")).status(), 200);

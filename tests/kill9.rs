@@ -15,8 +15,9 @@ use crate::rig::witness::Witness;
 fn what_the_source_saw_is_in_the_recovered_log() {
     let state = tempfile::tempdir().unwrap();
     let log = state.path().join("log");
-    let seen = die_often(|source| Capture::of(source).state(state.path()));
-    let recovered = Witness::of_log(&log).all().clone();
+    let recovered = || Witness::of_log(&log).all().clone();
+    let seen = die_often(|source| Capture::of(source).state(state.path()), recovered);
+    let recovered = recovered();
     assert_found(&seen, &recovered);
     let log = log.to_string_lossy();
     let verified = tapline::run(&["log", "verify", "--log", &log]);
@@ -31,13 +32,18 @@ fn what_the_source_saw_is_in_kafka() {
     let kafka = Kafka::shared();
     kafka.create_topic("kill9", 2, &[]);
     let state = tempfile::tempdir().unwrap();
-    let seen = die_often(|source| Capture::of(source).state(state.path()).kafka(kafka, "kill9"));
-    let recovered = Witness::of_topic(kafka, "kill9").all().clone();
+    let recovered = || Witness::of_topic(kafka, "kill9").all().clone();
+    let capture = |source| Capture::of(source).state(state.path()).kafka(kafka, "kill9");
+    let seen = die_often(capture, recovered);
+    let recovered = recovered();
     assert_found(&seen, &recovered);
 }
 
 /// Kills and restarts the proxy under load; the marks that the source saw.
-fn die_often(capture: impl Fn(u16) -> Capture) -> BTreeSet<u64> {
+fn die_often(
+    capture: impl Fn(u16) -> Capture,
+    recovered: impl Fn() -> BTreeSet<u64>,
+) -> BTreeSet<u64> {
     let seen = Arc::new(Mutex::new(BTreeSet::new()));
     let noting = Arc::clone(&seen);
     let origin = load::origin(move |mark| {
@@ -64,15 +70,17 @@ fn die_often(capture: impl Fn(u16) -> Capture) -> BTreeSet<u64> {
     }
     // What was on its way to the source when the proxy died has arrived by now.
     thread::sleep(Duration::from_millis(300));
-    let last = capture(origin.port()).start();
+    let mut last = capture(origin.port()).start();
     let running = Arc::clone(&load);
     let port = last.port();
     let goal = load.marks() + 100;
     running.run(port, 4, goal, false);
     assert!(load.answered() > 0);
-    let mut last = last;
+    let seen = seen.lock().unwrap().clone();
+    // What the killed ones left in a spool is sent by the last one.
+    crate::rig::wait::until(Duration::from_mins(2), || recovered().is_superset(&seen));
     last.stop();
-    seen.lock().unwrap().clone()
+    seen
 }
 
 fn assert_found(seen: &BTreeSet<u64>, recovered: &BTreeSet<u64>) {

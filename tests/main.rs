@@ -9,6 +9,7 @@
 )]
 
 mod admin;
+mod blocking;
 mod configuration;
 mod disk_full;
 mod doctor;
@@ -29,6 +30,7 @@ mod replay_members;
 mod rig;
 mod service;
 mod shutdown;
+mod spool;
 mod startup;
 mod tls;
 mod topic_deleted;

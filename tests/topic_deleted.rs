@@ -20,7 +20,7 @@ fn a_deleted_topic_holds_writes_and_is_named() {
     let kafka = Kafka::start(&[]);
     kafka.create_topic("gone", 1, &[]);
     let origin = Origin::answering(|_| ok(b"done"));
-    let tapline = &mut Capture::of(origin.port()).kafka(&kafka, "gone").start();
+    let tapline = &mut Capture::of(origin.port()).kafka(&kafka, "gone").blocking().start();
     let mut client = Client::connect(tapline.port());
     for number in 0..50 {
         let body = marker::text(number);
@@ -85,6 +85,8 @@ fn a_broker_that_dies_and_comes_back_loses_nothing() {
     load.stop();
     clients.join().unwrap();
     assert!(healed, "it does not go on when Kafka is back: {}", tapline.output());
+    let drained = || tapline.output().matches("kafka.working").count() > 0;
+    assert!(wait::until(Duration::from_mins(2), drained), "{}", tapline.output());
     tapline.stop();
     let mut witness = Witness::of_topic(&kafka, "broken");
     let recorded = witness.all();

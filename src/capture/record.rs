@@ -35,6 +35,8 @@ pub enum UndeliveredCause {
     Stopped = 3,
     /// The source closed its connection while they were held.
     SourceClosed = 4,
+    /// Their records could not be stored in time.
+    Unstored = 5,
 }
 
 impl UndeliveredCause {
@@ -45,6 +47,7 @@ impl UndeliveredCause {
             2 => "the source could not be reached",
             3 => "tapline was stopped while they were held",
             4 => "the source closed the connection while they were held",
+            5 => "their records could not be stored in time",
             _ => "unknown cause",
         }
     }

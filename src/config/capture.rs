@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use super::{AdminConfig, Lifecycle, SourceTlsConfig, TlsConfig};
+use super::{AdminConfig, Lifecycle, Policy, SourceTlsConfig, TlsConfig, TroubleConfig};
 use crate::{http::Limits, net::SourceUrl, observe::logging::Level, sys::cpu::CpuList};
 
 /// Everything that `tapline capture` can be told.
@@ -22,10 +22,12 @@ pub struct CaptureConfig {
     pub source_tls: SourceTlsConfig,
     /// Where node name and log are kept.
     pub state_dir: PathBuf,
-    /// The capture log; by default `log` in the state directory.
+    /// The capture log, or the spool in front of Kafka; by default `log` in the state directory.
     pub log: Option<PathBuf>,
     /// Kafka instead of the log.
     pub kafka: Option<KafkaConfig>,
+    /// What happens while records cannot be stored.
+    pub trouble: TroubleConfig,
     /// Forward only.
     pub no_capture: bool,
     /// Hold POSTs to read-only endpoints too.
@@ -61,7 +63,12 @@ impl CaptureConfig {
 
     /// What happens while the log takes no records, as `--on-capture-unavailable` calls it.
     pub fn policy(&self) -> &'static str {
-        if self.no_capture { "none" } else { "block" }
+        match (self.no_capture, &self.kafka, self.trouble.policy) {
+            (true, ..) => "none",
+            // The spool lies before Kafka.
+            (_, Some(_), Policy::Spool) => "spool",
+            _ => "block",
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod doctor;
 mod effective;
 mod lifecycle;
 mod tls;
+mod trouble;
 
 pub mod limits;
 pub mod replay;
@@ -19,3 +20,4 @@ pub use doctor::DoctorConfig;
 pub use effective::{Effective, Loaded, Provenance, Setting};
 pub use lifecycle::Lifecycle;
 pub use tls::{SourceTlsConfig, TlsConfig, TlsMode};
+pub use trouble::{Policy, TroubleConfig};

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use rustix::fs::{SeekFrom, seek};
 
-use super::directory::incarnations;
+use super::directory::{Incarnation, incarnations};
 use super::error::LogError;
 use super::position::Position;
 
@@ -21,17 +21,24 @@ pub fn bytes_from(dir: &Path, position: &Position) -> Result<u64, LogError> {
         if incarnation.name < position.incarnation {
             continue;
         }
-        let here = incarnation.name == position.incarnation;
-        let Ok(segments) = incarnation.segments() else { continue };
-        for segment in segments {
-            if here && segment.first < position.segment {
-                continue;
-            }
-            let read = if here && segment.first == position.segment { position.offset } else { 0 };
-            total += data_end(&segment.path).unwrap_or(0).saturating_sub(read);
-        }
+        total += bytes_of(&incarnation, position);
     }
     Ok(total)
+}
+
+/// Bytes of one incarnation behind a position, which may lie before it.
+pub(super) fn bytes_of(incarnation: &Incarnation, position: &Position) -> u64 {
+    let here = incarnation.name == position.incarnation;
+    let Ok(segments) = incarnation.segments() else { return 0 };
+    let mut total = 0;
+    for segment in segments {
+        if here && segment.first < position.segment {
+            continue;
+        }
+        let read = if here && segment.first == position.segment { position.offset } else { 0 };
+        total += data_end(&segment.path).unwrap_or(0).saturating_sub(read);
+    }
+    total
 }
 
 /// Where a file has no more data: space that was only allocated is a hole to the file system.

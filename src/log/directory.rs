@@ -209,6 +209,41 @@ pub(super) fn open_to_mend(path: &Path) -> Result<File, LogError> {
     open_with(path, OpenOptions::new().read(true).write(true))
 }
 
+/// Writes a small file anew: after a crash it holds the old text or the new one, and after this returned the new one.
+pub(super) fn replace_file(directory: &Path, name: &str, text: &str) -> Result<(), LogError> {
+    use std::io::Write;
+    let path = directory.join(name);
+    let fresh = directory.join(format!(".{name}.new"));
+    let failed = |error| LogError::io(&fresh, "write", error);
+    match std::fs::remove_file(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(LogError::io(&fresh, "remove", error));
+        }
+        _ => {}
+    }
+    let mut file = create_file(&fresh)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    file.sync_data().map_err(failed)?;
+    std::fs::rename(&fresh, &path).map_err(|error| LogError::io(&path, "rename", error))?;
+    sync_directory(directory)
+}
+
+/// Removes an incarnation's directory, which must have no segments any more.
+pub(super) fn remove_incarnation(incarnation: &Incarnation) -> Result<(), LogError> {
+    let path = &incarnation.path;
+    for name in [DRAINED_NAME, LOCK_NAME] {
+        let file = path.join(name);
+        match std::fs::remove_file(&file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(LogError::io(&file, "remove", error));
+            }
+            _ => {}
+        }
+    }
+    std::fs::remove_dir(path).map_err(|error| LogError::io(path, "remove", error))?;
+    path.parent().map_or(Ok(()), sync_directory)
+}
+
 /// Makes creations, renames and removals in a directory durable.
 pub(super) fn sync_directory(path: &Path) -> Result<(), LogError> {
     File::open(path)
@@ -292,6 +327,8 @@ fn micros_of(stamp: &str) -> Option<u64> {
 }
 
 pub(super) const LOCK_NAME: &str = "lock";
+/// In the incarnations of a spool: up to where it has been carried on.
+pub(super) const DRAINED_NAME: &str = "drained";
 const SETUP_LOCK_NAME: &str = "setup.lock";
 const SEGMENT_SUFFIX: &str = ".seg";
 /// What recovery names a segment with good frames behind bad ones.

@@ -53,6 +53,11 @@ impl LogError {
         matches!(self, Self::Corrupt { .. } | Self::Missing { .. } | Self::BadHeader { .. })
     }
 
+    /// An error that its user met beside the log's own operations.
+    pub fn failed(path: &Path, doing: &'static str, source: io::Error) -> Self {
+        Self::io(path, doing, source)
+    }
+
     /// Sorts an I/O error into the kinds that need different action.
     pub(super) fn io(path: &Path, doing: &'static str, source: io::Error) -> Self {
         let path = path.to_path_buf();

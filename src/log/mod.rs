@@ -1,13 +1,15 @@
 //! The capture log: opaque records in segment files, durable when `sync` says so.
 //!
 //! Owns the on-disk format, the writer, the reader, recovery after a crash, the reading positions
-//! of groups, and retention. Never looks into a payload, never knows a connection, never starts a
-//! thread, never retries an fsync, and never reports a record durable before fdatasync returned.
+//! of groups, retention, and what a spool has carried off. Never looks into a payload, never knows
+//! a connection, never starts a thread, never retries an fsync, and never reports a record durable
+//! before fdatasync returned.
 //!
 //! ```text
 //! <dir>/20261121T032000.123456Z-<incarnation, 16 hex>/lock            held by the live writer
 //!                                                    /<first sequence, 20 digits>.seg
 //!                                                    /<first sequence>.seg.corrupt   kept aside
+//!                                                    /drained          of a spool: what has arrived
 //! <dir>/groups/<name>                                                 one reading position
 //! <dir>/setup.lock                                                    taken while creating
 //! <dir>/source                                                        whose traffic this is
@@ -48,6 +50,7 @@ mod reader;
 mod recovery;
 mod retention;
 mod segment;
+mod spool;
 mod window;
 mod writer;
 
@@ -61,6 +64,7 @@ pub use position::{Groups, Position};
 pub use reader::{Frame, Reader};
 pub use recovery::{Outcome, Recovered, recover};
 pub use retention::{Deleted, Limits, Unread, retain};
+pub use spool::{Spool, any_leftover};
 pub use writer::Writer;
 
 use std::path::PathBuf;

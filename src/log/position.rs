@@ -4,14 +4,13 @@
 //! new one. Never judges whether a position is wise.
 
 use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::directory::{
-    create_file, make_directory, open_or_create, open_to_read, prepare, sync_directory,
+    make_directory, open_or_create, open_to_read, prepare, replace_file, sync_directory,
 };
 use super::error::LogError;
 
@@ -89,20 +88,7 @@ impl Groups {
     /// Stores a position durably: when this returned, a restart resumes here.
     pub fn save(&self, name: &str, position: &Position) -> Result<(), LogError> {
         check_name(name)?;
-        let path = self.directory.join(name);
-        let fresh = self.directory.join(format!(".{name}.new"));
-        let failed = |error| LogError::io(&fresh, "write", error);
-        match std::fs::remove_file(&fresh) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(LogError::io(&fresh, "remove", error));
-            }
-            _ => {}
-        }
-        let mut file = create_file(&fresh)?;
-        file.write_all(format!("{}\n", position.to_line()).as_bytes()).map_err(failed)?;
-        file.sync_data().map_err(failed)?;
-        std::fs::rename(&fresh, &path).map_err(|error| LogError::io(&path, "rename", error))?;
-        sync_directory(&self.directory)
+        replace_file(&self.directory, name, &format!("{}\n", position.to_line()))
     }
 
     /// Forgets a group; it no longer holds back retention.
@@ -134,7 +120,7 @@ impl Groups {
     }
 }
 
-fn load_from(path: &Path) -> Result<Option<Position>, LogError> {
+pub(super) fn load_from(path: &Path) -> Result<Option<Position>, LogError> {
     use std::io::Read;
     let file = match open_to_read(path) {
         Err(LogError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {

@@ -32,6 +32,8 @@ pub struct Reader {
     reported: Option<PathBuf>,
     /// Where a dead writer's log was searched for frames behind its end, without finding any.
     searched: Option<Position>,
+    /// Never goes on with a later incarnation.
+    confined: bool,
 }
 
 /// One frame of the log.
@@ -62,8 +64,16 @@ impl Reader {
             open: None,
             reported: None,
             searched: None,
+            confined: false,
         };
         reader.check_position()?;
+        Ok(reader)
+    }
+
+    /// As [`Self::open`], but ends where the incarnation of the position ends.
+    pub(super) fn confined(dir: &Path, from: &Position) -> Result<Self, LogError> {
+        let mut reader = Self::open(dir, from)?;
+        reader.confined = true;
         Ok(reader)
     }
 
@@ -93,6 +103,11 @@ impl Reader {
     /// The position behind the last frame that [`Self::next`] gave.
     pub fn position(&self) -> Position {
         self.position.clone()
+    }
+
+    /// The sequence of the frame that [`Self::next`] gives next, where nothing is lost.
+    pub fn next_sequence(&self) -> u64 {
+        self.position.next
     }
 
     /// Whether the reader is in the newest incarnation and a writer holds that one.
@@ -271,6 +286,9 @@ impl Reader {
 
     /// Leaves an incarnation in which nothing more comes, if there is a later one.
     fn leave(&mut self) -> Result<Step, LogError> {
+        if self.confined {
+            return Ok(Step::Nothing);
+        }
         for incarnation in incarnations(&self.root)? {
             if incarnation.name <= self.position.incarnation {
                 continue;

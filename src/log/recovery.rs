@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Advice, fadvise};
 
 use super::directory::{
-    CORRUPT_SUFFIX, Incarnation, LOCK_NAME, SegmentFile, check_versions, incarnations, lock_setup,
-    open_to_mend, open_to_read, prepare, read_header, sync_directory,
+    CORRUPT_SUFFIX, Incarnation, SegmentFile, check_versions, incarnations, lock_setup,
+    open_to_mend, open_to_read, prepare, read_header, remove_incarnation, sync_directory,
 };
 use super::disk::{Kernel, write_all};
 use super::error::LogError;
@@ -67,14 +67,20 @@ pub fn recover(dir: &Path) -> Result<Vec<Recovered>, LogError> {
     drop(setup);
     let mut recovered = Vec::new();
     for (incarnation, _lock) in dead {
-        // A writer may have closed it between the first look and the seizing.
-        if !is_ended(&incarnation)? {
-            let outcome = end(&incarnation)?;
-            let (incarnation, directory) = (incarnation.id, incarnation.path);
-            recovered.push(Recovered { incarnation, directory, outcome });
-        }
+        recovered.extend(end_seized(&incarnation)?);
     }
     Ok(recovered)
+}
+
+/// Ends an incarnation whose lock the caller has; `None` when its writer had ended it.
+pub(super) fn end_seized(incarnation: &Incarnation) -> Result<Option<Recovered>, LogError> {
+    // A writer may have closed it between the first look and the seizing.
+    if is_ended(incarnation)? {
+        return Ok(None);
+    }
+    let outcome = end(incarnation)?;
+    let (incarnation, directory) = (incarnation.id, incarnation.path.clone());
+    Ok(Some(Recovered { incarnation, directory, outcome }))
 }
 
 /// Whether the incarnation has a closing frame, or was kept aside before.
@@ -120,11 +126,7 @@ fn end(incarnation: &Incarnation) -> Result<Outcome, LogError> {
         }
         return Ok(Outcome::Closed { next: found.next, torn: found.torn });
     }
-    let lock = incarnation.path.join(LOCK_NAME);
-    std::fs::remove_file(&lock).map_err(|error| LogError::io(&lock, "remove", error))?;
-    let path = &incarnation.path;
-    std::fs::remove_dir(path).map_err(|error| LogError::io(path, "remove", error))?;
-    path.parent().map_or(Ok(()), sync_directory)?;
+    remove_incarnation(incarnation)?;
     Ok(Outcome::Empty)
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::directory::{
-    Incarnation, LOCK_NAME, SegmentFile, incarnations, lock_setup, prepare, sync_directory,
+    Incarnation, SegmentFile, incarnations, lock_setup, prepare, remove_incarnation, sync_directory,
 };
 use super::error::LogError;
 use super::position::Groups;
@@ -76,7 +76,7 @@ pub fn retain(dir: &Path, limits: &Limits) -> Result<Vec<Deleted>, LogError> {
         sync_directory(&candidate.incarnation.path)?;
         total -= candidate.bytes;
         if candidate.last && held.as_ref().is_none_or(|held| held.0 != candidate.incarnation.name) {
-            remove_incarnation(dir, &candidate.incarnation)?;
+            remove_dead(dir, &candidate.incarnation)?;
         }
         deleted.push(Deleted {
             incarnation: candidate.incarnation.id,
@@ -123,12 +123,8 @@ fn candidates(dir: &Path) -> Result<Vec<Candidate>, LogError> {
 }
 
 /// Removes the directory of a dead incarnation without segments.
-fn remove_incarnation(dir: &Path, incarnation: &Incarnation) -> Result<(), LogError> {
+fn remove_dead(dir: &Path, incarnation: &Incarnation) -> Result<(), LogError> {
     let _setup = lock_setup(dir)?;
     let Some(_lock) = incarnation.seize()? else { return Ok(()) };
-    let lock = incarnation.path.join(LOCK_NAME);
-    std::fs::remove_file(&lock).map_err(|error| LogError::io(&lock, "remove", error))?;
-    std::fs::remove_dir(&incarnation.path)
-        .map_err(|error| LogError::io(&incarnation.path, "remove", error))?;
-    sync_directory(dir)
+    remove_incarnation(incarnation)
 }

@@ -99,10 +99,27 @@ impl Segment {
     pub(super) fn sync(&mut self, disk: &mut dyn Disk) -> Result<(), LogError> {
         if self.dirty {
             disk.sync(&self.file).map_err(|error| LogError::io(&self.path, "fdatasync", error))?;
+            self.check_presence()?;
             self.dirty = false;
             self.forget_behind();
         }
         Ok(())
+    }
+
+    /// A file that was deleted under the writer takes writes and syncs as before, and nobody will ever read them.
+    fn check_presence(&self) -> Result<(), LogError> {
+        use std::os::unix::fs::MetadataExt;
+        match self.file.metadata() {
+            Ok(data) if data.nlink() == 0 => {
+                let gone = std::io::Error::new(
+                    std::io::ErrorKind::NotFound,
+                    "the segment was deleted while it was written",
+                );
+                Err(LogError::io(&self.path, "making it durable", gone))
+            }
+            Ok(_) => Ok(()),
+            Err(error) => Err(LogError::io(&self.path, "stat", error)),
+        }
     }
 
     /// Lets go of cached pages that a live reader has most likely read: a log that grows for days would otherwise push

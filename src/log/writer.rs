@@ -128,6 +128,10 @@ impl Writer {
         &self.incarnation.path
     }
 
+    pub(super) fn incarnation(&self) -> &Incarnation {
+        &self.incarnation
+    }
+
     pub(super) fn create_on(
         mut disk: Box<dyn Disk>,
         settings: Settings,

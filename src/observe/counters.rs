@@ -70,6 +70,8 @@ counters! {
     RecordBytesReturned = "record_bytes_returned",
     /// Requests recorded of which no byte reached the source.
     Undelivered = "requests_undelivered",
+    /// Connections on which held requests waited for too long: answered 503, or cut where a part was with the source.
+    Expired = "hold_timeouts",
     /// Requests that passed uncaptured because the memory budget was used up.
     Uncaptured = "requests_uncaptured",
     /// Bytes that passed uncaptured, both directions.

@@ -41,6 +41,10 @@ pub(super) struct Connection {
     /// After a 101: bytes both ways, no more HTTP.
     pub(super) tunnel: bool,
     pub(super) refused: Option<Refusal>,
+    /// Held for too long: answered 503 when what came before it has its answers.
+    pub(super) expired: bool,
+    /// On the list of connections on which something is held.
+    pub(super) holding: bool,
     pub(super) hold: HoldQueue,
     pub(super) stream: Stream,
     /// False while traffic passes uncaptured.
@@ -178,6 +182,8 @@ impl Connection {
             upgrade_asked: false,
             tunnel: false,
             refused: None,
+            expired: false,
+            holding: false,
             hold: HoldQueue::default(),
             stream: Stream::new(id),
             capturing: false,
@@ -268,7 +274,7 @@ impl Connection {
                 _ => self.stream.write(to, stamp, now),
             });
             if held {
-                self.hold.hold(place, now.len() as u32, starts);
+                self.hold.hold(place, now.len() as u32, starts, core.now_ns);
                 starts = false;
             }
             rest = later;
@@ -383,8 +389,12 @@ impl Connection {
     }
 
     /// Drops what is held and notes which requests never reached the source: the held ones, or all of them if there
-    /// never was a connection to it.
-    pub(super) fn drop_held<R: Ring>(&mut self, core: &mut Core<R>, cause: UndeliveredCause) {
+    /// never was a connection to it. Returns how many.
+    pub(super) fn drop_held<R: Ring>(
+        &mut self,
+        core: &mut Core<R>,
+        cause: UndeliveredCause,
+    ) -> u32 {
         let unconnected = self.upstream != Upstream::Connected;
         let never_sent = if unconnected { self.pipeline.len() as u32 } else { 0 };
         let Core { ring, recorder, counters, .. } = core;
@@ -398,6 +408,7 @@ impl Connection {
                 notes.undelivered = Some(Undelivered { requests, cause });
             });
         }
+        requests
     }
 
     pub(super) fn drop_queued<R: Ring>(&mut self, core: &mut Core<R>, side: u8) {

@@ -40,6 +40,8 @@ pub(super) struct Core<R: Ring> {
     pub(super) drain: Option<Drain>,
     /// Connections with an open record, each once.
     pub(super) ageing: Vec<Token>,
+    /// Connections on which something is held, each once.
+    pub(super) holding: Vec<Token>,
     /// Sides whose receive found no buffer.
     pub(super) starved: Vec<Token>,
     /// Connections that wait for the memory budget.

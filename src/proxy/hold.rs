@@ -29,6 +29,8 @@ struct Entry {
     what: What,
     /// The first bytes of a request.
     starts_request: bool,
+    /// When they came, monotonic.
+    since_ns: u64,
 }
 
 #[derive(Debug)]
@@ -61,18 +63,28 @@ impl HoldQueue {
         self.records_under_way
     }
 
+    /// Since when the oldest bytes wait; `None` when nothing does.
+    pub(super) fn waits_since_ns(&self) -> Option<u64> {
+        self.entries.front().map(|entry| entry.since_ns)
+    }
+
+    /// Whether nothing of the oldest request here has been released.
+    pub(super) fn begins_whole(&self) -> bool {
+        self.entries.front().is_none_or(|entry| entry.starts_request)
+    }
+
     /// Bytes in a record, not to be sent before it is durable.
-    pub(super) fn hold(&mut self, place: Place, len: u32, starts_request: bool) {
+    pub(super) fn hold(&mut self, place: Place, len: u32, starts_request: bool, now_ns: u64) {
         self.bytes += u64::from(len);
         self.newest_record = place.record;
-        self.push(What::Held { place, len }, starts_request);
+        self.push(What::Held { place, len }, starts_request, now_ns);
     }
 
     /// Bytes that may go as soon as everything before them has gone.
-    pub(super) fn behind(&mut self, segment: Segment, starts_request: bool) {
+    pub(super) fn behind(&mut self, segment: Segment, starts_request: bool, now_ns: u64) {
         debug_assert!(!self.is_empty(), "invariant: what has nothing before it is sent at once");
         self.bytes += segment.len() as u64;
-        self.push(What::Behind(segment), starts_request);
+        self.push(What::Behind(segment), starts_request, now_ns);
     }
 
     /// The open record with entries here was finished and is on its way.
@@ -146,9 +158,9 @@ impl HoldQueue {
         }
     }
 
-    fn push(&mut self, what: What, starts_request: bool) {
+    fn push(&mut self, what: What, starts_request: bool, since_ns: u64) {
         self.pushed += 1;
-        self.entries.push_back(Entry { what, starts_request });
+        self.entries.push_back(Entry { what, starts_request, since_ns });
     }
 
     fn forget(&mut self, entry: Entry, freed: &mut impl FnMut(Segment)) {
@@ -187,10 +199,10 @@ mod tests {
     #[test]
     fn what_came_later_waits_for_what_came_before() {
         let (mut queue, mut out) = (HoldQueue::default(), SendQueue::default());
-        queue.hold(Place { record: 1, offset: 2 }, 3, true);
+        queue.hold(Place { record: 1, offset: 2 }, 3, true, 0);
         queue.record_finished();
-        queue.behind(Segment::owned(b"get".to_vec()), true);
-        queue.hold(Place { record: 2, offset: 0 }, 1, true);
+        queue.behind(Segment::owned(b"get".to_vec()), true, 0);
+        queue.hold(Place { record: 2, offset: 0 }, 1, true, 0);
         queue.record_finished();
         // Out of order: nothing may go.
         assert!(queue.durable(2, b"z".to_vec(), &mut out).is_none());
@@ -209,17 +221,17 @@ mod tests {
     #[test]
     fn a_request_is_dropped_whole_or_reported_as_begun() {
         let (mut queue, mut out) = (HoldQueue::default(), SendQueue::default());
-        queue.hold(Place { record: 1, offset: 0 }, 1, true);
+        queue.hold(Place { record: 1, offset: 0 }, 1, true, 0);
         let mark = queue.mark();
-        queue.hold(Place { record: 2, offset: 0 }, 1, true);
-        queue.hold(Place { record: 3, offset: 0 }, 1, false);
+        queue.hold(Place { record: 2, offset: 0 }, 1, true, 0);
+        queue.hold(Place { record: 3, offset: 0 }, 1, false, 0);
         assert!(queue.drop_from(mark, &mut |_| ()));
         assert_eq!(queue.bytes(), 1);
         let mark = queue.mark();
-        queue.hold(Place { record: 4, offset: 0 }, 1, true);
+        queue.hold(Place { record: 4, offset: 0 }, 1, true, 0);
         queue.durable(1, vec![0], &mut out);
         queue.durable(4, vec![0], &mut out);
-        queue.hold(Place { record: 5, offset: 0 }, 1, false);
+        queue.hold(Place { record: 5, offset: 0 }, 1, false, 0);
         assert!(!queue.drop_from(mark, &mut |_| ()));
         assert!(queue.is_empty() && queue.bytes() == 0);
     }
@@ -247,11 +259,11 @@ mod tests {
                     memory.push(255);
                     let place = Place { record, offset: memory.len() as u32 };
                     memory.extend_from_slice(&bytes);
-                    queue.hold(place, *len, true);
+                    queue.hold(place, *len, true, 0);
                     came.extend(bytes.iter().map(|b| (*b, record)));
                 } else {
                     came.extend(bytes.iter().map(|b| (*b, 0)));
-                    queue.behind(Segment::owned(bytes), true);
+                    queue.behind(Segment::owned(bytes), true, 0);
                 }
             }
             let mut todo: Vec<u32> = (1..=record).collect();

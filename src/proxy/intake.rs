@@ -15,7 +15,8 @@ use crate::{
 impl Connection {
     /// Bytes came from the client.
     pub(super) fn client_data<R: Ring>(&mut self, core: &mut Core<R>, arrival: Arrival<'_>) {
-        if self.phase != Phase::Flowing || self.refused.is_some() || self.reset_after_flush {
+        let over = self.refused.is_some() || self.expired || self.reset_after_flush;
+        if self.phase != Phase::Flowing || over {
             arrival.release(&mut core.ring);
             return;
         }
@@ -192,7 +193,7 @@ impl Connection {
                 self.source.out.push(segment);
             } else {
                 let copy = core.recorder.copy(part);
-                self.hold.behind(copy, starts);
+                self.hold.behind(copy, starts, core.now_ns);
             }
         }
         if let Some(arriving) = &mut self.arriving {

@@ -21,6 +21,7 @@ mod connection;
 mod control;
 mod core;
 mod ends;
+mod expire;
 mod hold;
 mod intake;
 mod outstanding;

@@ -30,6 +30,8 @@ pub struct Settings {
     pub record_bytes_max: usize,
     /// The longest time that an unheld record stays open.
     pub flush_age: Duration,
+    /// How long a held request waits for its record before it is answered 503; `None`: for as long as it takes.
+    pub hold_timeout: Option<Duration>,
     /// Memory for records that have not come back from the sink, for this worker.
     pub unacknowledged_bytes_max: u64,
     /// How long a drain may take before connections are cut.
@@ -49,6 +51,7 @@ impl Settings {
             hold_all_posts: false,
             record_bytes_max: capture::RECORD_BYTES_MAX_DEFAULT,
             flush_age: Duration::from_millis(500),
+            hold_timeout: None,
             unacknowledged_bytes_max: 256 << 20,
             drain_timeout: Duration::from_secs(30),
         }

@@ -33,6 +33,7 @@ impl Connection {
             self.settle_sends(core);
             self.settle_receives(core);
             self.settle_age(core);
+            self.settle_holding(core);
         }
         self.settle_waiting(core);
         self.settle_closing(core)
@@ -53,7 +54,11 @@ impl Connection {
                 return;
             }
         }
-        let wanted = self.refused.is_none() || !self.pipeline.is_empty();
+        if self.expired && self.pipeline.is_empty() && self.source.is_flushed() {
+            self.answer_unavailable(core);
+            return;
+        }
+        let wanted = (self.refused.is_none() && !self.expired) || !self.pipeline.is_empty();
         if self.upstream == Upstream::None && self.has_bytes && wanted {
             self.connect_source(core, 0, Errno(libc::ECONNREFUSED));
             if self.phase != Phase::Flowing {
@@ -178,7 +183,8 @@ impl Connection {
     fn settle_receives<R: Ring>(&mut self, core: &mut Core<R>) {
         // What comes behind a refused request is read and dropped, so that the client's end is seen.
         let open = self.phase == Phase::Answered
-            || (!self.reset_after_flush && (self.refused.is_some() || self.has_room(core)));
+            || (!self.reset_after_flush
+                && (self.refused.is_some() || self.expired || self.has_room(core)));
         let token = self.token;
         let leaving = self.leaving && self.client.receiving == Receiving::On;
         let open = open && !leaving && !self.parting;

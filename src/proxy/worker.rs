@@ -23,8 +23,8 @@ use crate::{
 
 /// One worker: a ring, a listener, their connections.
 pub struct Worker<R: Ring> {
-    core: Core<R>,
-    connections: Slab<Connection>,
+    pub(super) core: Core<R>,
+    pub(super) connections: Slab<Connection>,
     dirty: Vec<u32>,
     completions: Vec<Completion>,
     listeners: Vec<Listener>,
@@ -38,6 +38,7 @@ pub struct Worker<R: Ring> {
     outstanding: Outstanding,
     serial: u32,
     next_age_scan_ns: u64,
+    pub(super) next_hold_scan_ns: u64,
     drain_deadline_ns: u64,
     /// When a drain next looks at all connections.
     next_drain_scan_ns: u64,
@@ -103,6 +104,7 @@ impl<R: Ring> Worker<R> {
             now,
             drain: None,
             ageing: Vec::new(),
+            holding: Vec::new(),
             starved: Vec::new(),
             over_budget: Vec::new(),
             opened: Opened::default(),
@@ -124,6 +126,7 @@ impl<R: Ring> Worker<R> {
             outstanding: Outstanding::default(),
             serial: 0,
             next_age_scan_ns: 0,
+            next_hold_scan_ns: 0,
             drain_deadline_ns: u64::MAX,
             next_drain_scan_ns: u64::MAX,
             accepted_anew: 0,
@@ -152,6 +155,7 @@ impl<R: Ring> Worker<R> {
         self.completions = completions;
         self.check_control();
         self.check_timers();
+        self.check_holding();
         self.settle();
         self.check_age();
         self.publish();
@@ -174,8 +178,9 @@ impl<R: Ring> Worker<R> {
         }
         let age_scan = (!self.core.ageing.is_empty()).then_some(self.next_age_scan_ns);
         let drain = self.core.drain.map(|_| self.drain_deadline_ns.min(self.next_drain_scan_ns));
+        let hold_scan = (!self.core.holding.is_empty()).then_some(self.next_hold_scan_ns);
         let accept = self.paused_listeners.first().map(|(due, _)| *due);
-        let due = [self.core.timers.next(), age_scan, accept, drain];
+        let due = [self.core.timers.next(), age_scan, hold_scan, accept, drain];
         let due = due.into_iter().flatten().min()?;
         Some(Duration::from_nanos(due.saturating_sub(self.core.now.monotonic_ns)))
     }
@@ -228,7 +233,7 @@ impl<R: Ring> Worker<R> {
     }
 
     /// The connection a token names, marked to be settled at the end of the turn.
-    fn find(&mut self, token: Token) -> Option<(&mut Connection, &mut Core<R>)> {
+    pub(super) fn find(&mut self, token: Token) -> Option<(&mut Connection, &mut Core<R>)> {
         let connection = self.connections.get(token.index(), token.generation())?;
         if !connection.dirty {
             connection.dirty = true;

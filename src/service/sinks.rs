@@ -6,12 +6,15 @@ use std::{
 };
 
 use crate::{
-    config::{CaptureConfig, KafkaConfig},
+    config::{CaptureConfig, KafkaConfig, Policy},
     log::{self, Outcome},
     observe::{ExitCode, Failure},
-    sink::{KafkaSettings, KafkaSink, LogSink, SinkCounters, SinkEnd, TopicCheck},
+    sink::{KafkaSettings, KafkaSink, LogSink, LogSpool, SinkCounters, SinkEnd, TopicCheck},
     sys::bell::Bell,
 };
+
+/// A spool's segments are no longer than this.
+const SPOOL_SEGMENT_BYTES_MAX: u64 = 64 << 20;
 
 /// Work that the sink thread does.
 pub(super) type SinkWork = Box<dyn FnOnce() -> Result<(), String> + Send>;
@@ -30,7 +33,7 @@ pub(super) fn make(
     counters: Arc<SinkCounters>,
 ) -> Result<SinkWork, Failure> {
     match &config.kafka {
-        Some(kafka) => kafka_sink(config, kafka, links, bell, counters),
+        Some(kafka) => kafka_sink(config, kafka, origin, links, bell, counters),
         None => log_sink(config, origin, links, bell, counters),
     }
 }
@@ -80,20 +83,35 @@ fn log_sink(
 
 /// Whether the properties can be read and the topic is there; for `--check`.
 pub(super) fn check_kafka(config: &CaptureConfig, kafka: &KafkaConfig) -> Result<(), Failure> {
-    check_topic(&kafka_settings(config, kafka)?)
+    check_topic(&kafka_settings(config, kafka)?, config.trouble.policy)
 }
 
 fn kafka_sink(
     config: &CaptureConfig,
     kafka: &KafkaConfig,
+    origin: &Origin,
     links: Vec<SinkEnd>,
     bell: Arc<Bell>,
     counters: Arc<SinkCounters>,
 ) -> Result<SinkWork, Failure> {
     let settings = kafka_settings(config, kafka)?;
-    check_topic(&settings)?;
-    let sink = KafkaSink::new(settings, links, bell, counters).map_err(Failure::configuration)?;
+    let spool = match config.trouble.policy {
+        Policy::Spool => Some(spool(config, origin, &bell)?),
+        Policy::Block => None,
+    };
+    check_topic(&settings, config.trouble.policy)?;
+    let sink =
+        KafkaSink::new(settings, spool, links, bell, counters).map_err(Failure::configuration)?;
     Ok(Box::new(move || sink.run().map_err(|error| error.to_string())))
+}
+
+fn spool(config: &CaptureConfig, origin: &Origin, bell: &Arc<Bell>) -> Result<LogSpool, Failure> {
+    let dir = config.log.clone().unwrap_or_else(|| config.state_dir.join("log"));
+    let mut settings = log::Settings::new(dir);
+    // What is deleted after it has arrived is deleted by the segment.
+    settings.segment_bytes = config.segment_bytes.min(SPOOL_SEGMENT_BYTES_MAX);
+    settings.reserve_bytes = config.log_reserve;
+    LogSpool::open(settings, &origin.node, origin.incarnation, bell).map_err(Failure::configuration)
 }
 
 fn kafka_settings(config: &CaptureConfig, kafka: &KafkaConfig) -> Result<KafkaSettings, Failure> {
@@ -105,7 +123,11 @@ fn kafka_settings(config: &CaptureConfig, kafka: &KafkaConfig) -> Result<KafkaSe
 }
 
 /// A missing topic is asked for again: brokers that were started a moment ago may not know it yet.
-fn check_topic(settings: &KafkaSettings) -> Result<(), Failure> {
+fn check_topic(settings: &KafkaSettings, policy: Policy) -> Result<(), Failure> {
+    let meanwhile = match policy {
+        Policy::Spool => "records go to the spool until Kafka takes them",
+        Policy::Block => "reads are served, writes wait until Kafka takes their records",
+    };
     for last in [false, false, true] {
         match settings.check_topic().map_err(Failure::configuration)? {
             TopicCheck::Ready(partitions) => {
@@ -122,7 +144,7 @@ fn check_topic(settings: &KafkaSettings) -> Result<(), Failure> {
                     event = "kafka.unreachable",
                     brokers = settings.brokers(),
                     reason,
-                    "no broker answers; reads are served, writes wait until Kafka takes their records"
+                    "no broker answers; {meanwhile}"
                 );
                 return Ok(());
             }
@@ -130,14 +152,5 @@ fn check_topic(settings: &KafkaSettings) -> Result<(), Failure> {
             TopicCheck::Unknown => std::thread::sleep(Duration::from_millis(500)),
         }
     }
-    Err(Failure::new(
-        ExitCode::Configuration,
-        format!(
-            "the brokers {} have no topic '{topic}'. Create it: kafka-topics.sh --create --bootstrap-server {} \
-             --topic {topic} --partitions 8 --replication-factor 3 --config min.insync.replicas=2",
-            settings.brokers(),
-            settings.brokers().split(',').next().unwrap_or_default(),
-            topic = settings.topic(),
-        ),
-    ))
+    Err(Failure::new(ExitCode::Configuration, settings.missing()))
 }

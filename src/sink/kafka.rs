@@ -1,134 +1,124 @@
-//! The sink that writes to Kafka.
+//! The sink that writes to Kafka, by way of a spool while Kafka does not take records.
 //!
 //! One producer, idempotent, `acks=all`, keyed by connection id with the Java client's partitioner, so that a
-//! connection stays on one partition and in order. The number of partitions is asked for once per producer: partitions
-//! added meanwhile would tear connections apart. A record goes back to its worker when its delivery report says that
-//! it is in all in-sync replicas.
-//!
-//! Each partition is a [`Lane`]: it is given one batch, and the next when all of that is acknowledged, while what comes
-//! in between gathers. librdkafka would not send more anyway (an idempotent producer stops a partition at five
-//! *messages* in flight), but with more in its queue its broker thread spins: measured at GET 1 KiB, 47 % of all CPU.
+//! connection stays on one partition and in order. A record goes back to its worker when its delivery report says that
+//! it is in all in-sync replicas, or when the spool has it. What is decided where is in [`super::fifo`].
 //!
 //! Whatever fails is sent again: a failed report or a fatal error of the idempotent producer (its sequence with the
-//! broker is then unknown) ends the producer; everything without an acknowledgement is collected, put in its original
-//! order, and handed to a new one. Duplicates are bounded by what was unacknowledged, and show as such by their
-//! (incarnation, worker, sequence).
+//! broker is then unknown) ends the producer; everything without an acknowledgement goes to a new one, in its original
+//! order. Duplicates are bounded by what was unacknowledged, and show as such by their (incarnation, worker, sequence).
 
 use std::{
-    collections::VecDeque,
+    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use rdkafka::{
-    error::RDKafkaErrorCode,
-    producer::{Producer, PurgeConfig},
-};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
     Batch, SinkEnd,
-    lend::{Lease, Lender, Report},
-    partition,
+    fifo::Fifo,
+    producer::KafkaBroker,
     report::{Quiet, SinkCounters, SinkState},
-    topic::{KafkaError, KafkaSettings, TopicCheck},
+    sides::{Course, Tally},
+    spool::LogSpool,
+    topic::{KafkaError, KafkaSettings},
 };
-use crate::sys::bell::Bell;
+use crate::{log::LogError, sys::bell::Bell};
 
 /// How often batches that did not wake the sink are looked for.
 const IDLE_POLL: Duration = Duration::from_millis(50);
-/// The wait before a new producer, doubled after each failure up to the second figure.
-const REBUILD_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// What a record takes in a batch beside its value, at most: key, lengths, offsets, time.
-const RECORD_OVERHEAD_BYTES: usize = 128;
-/// How long the end waits for the last acknowledgements.
+/// The same while records go to the spool.
+const ASIDE_POLL: Duration = Duration::from_millis(10);
+/// How long the end waits for the last acknowledgements, without a spool to leave the records in.
 const END_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same with one.
+const SPOOL_END_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same when Kafka does not acknowledge.
+const TROUBLE_END_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often the backlog is measured.
+const MEASURE_PAUSE: Duration = Duration::from_millis(250);
 
-/// How long the brokers are left alone after they could not name the partitions.
-const ASK_PAUSE: Duration = Duration::from_secs(1);
-
-/// One partition.
-#[derive(Default)]
-struct Lane {
-    waiting: VecDeque<Box<Lease>>,
-    /// Records with the producer.
-    outstanding: usize,
+/// Why the sink had to end.
+#[derive(Debug)]
+pub enum SinkError {
+    /// Kafka did not take everything.
+    Kafka(KafkaError),
+    /// The spool can no longer be trusted.
+    Spool(LogError),
 }
+
+impl fmt::Display for SinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kafka(error) => error.fmt(f),
+            Self::Spool(error) => write!(f, "the spool: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for SinkError {}
 
 /// The sink thread's state.
 pub struct KafkaSink {
-    settings: KafkaSettings,
-    lender: Option<Lender>,
+    topic: String,
+    fifo: Fifo<KafkaBroker, LogSpool>,
     links: Vec<SinkEnd>,
     bell: Arc<Bell>,
     counters: Arc<SinkCounters>,
-    /// Not in a lane yet: the number of partitions is not known. In order.
-    unrouted: VecDeque<Box<Lease>>,
-    /// By partition; empty while their number is not known.
-    lanes: Vec<Lane>,
-    with_producer: usize,
-    /// When the brokers were last asked in vain.
-    asked: Option<Instant>,
-    order: u64,
     done: Vec<Batch>,
     complaint: Quiet,
-    pause: Duration,
+    started: Instant,
+    measured: Option<Instant>,
+    course: Course,
+    rebuilds: u64,
 }
 
 impl KafkaSink {
-    /// A sink over `links`, which all wake `bell`. Makes the first producer on the calling thread: librdkafka's own
-    /// threads inherit its processors, so call this before pinning anything.
+    /// A sink over `links`, which all wake `bell`; without a spool records wait in memory while Kafka does not take
+    /// them. Makes the first producer on the calling thread: librdkafka's own threads inherit its processors, so call
+    /// this before pinning anything.
     pub fn new(
         settings: KafkaSettings,
+        spool: Option<LogSpool>,
         links: Vec<SinkEnd>,
         bell: Arc<Bell>,
         counters: Arc<SinkCounters>,
     ) -> Result<Self, KafkaError> {
-        let lender = Some(settings.lender(&bell)?);
+        let (topic, batch_bytes_max) = (settings.topic.clone(), settings.batch_bytes_max);
+        let broker = KafkaBroker::new(settings, Arc::clone(&bell))?;
         let done = links.iter().map(|_| Batch::new()).collect();
         Ok(Self {
-            settings,
-            lender,
+            topic,
+            fifo: Fifo::new(broker, spool, batch_bytes_max),
             links,
             bell,
             counters,
-            unrouted: VecDeque::new(),
-            lanes: Vec::new(),
-            with_producer: 0,
-            asked: None,
-            order: 0,
             done,
             complaint: Quiet::new(Duration::from_secs(10)),
-            pause: REBUILD_PAUSE.0,
+            started: Instant::now(),
+            measured: None,
+            course: Course::Straight,
+            rebuilds: 0,
         })
     }
 
-    /// Works until every worker has gone and everything is acknowledged (or 30 s have passed without that).
-    pub fn run(mut self) -> Result<(), KafkaError> {
+    /// Works until every worker has gone and everything is acknowledged or in the spool (or 30 s have passed without
+    /// that).
+    pub fn run(mut self) -> Result<(), SinkError> {
         let mut ending: Option<Instant> = None;
         loop {
             self.gather();
-            self.route();
-            let broken = self.hand_over() | self.collect();
-            if broken {
-                self.rebuild()?;
-            }
+            self.find()?;
+            let now_ns = self.started.elapsed().as_nanos() as u64;
+            self.fifo.turn(now_ns, &mut self.done).map_err(SinkError::Spool)?;
             self.give_back();
-            let idle = self.unacknowledged() == 0;
-            if idle {
-                self.look_again();
-            }
+            self.report();
             if self.links.iter().all(SinkEnd::is_finished) {
                 let since = *ending.get_or_insert_with(Instant::now);
-                if idle {
-                    return Ok(());
-                }
-                if since.elapsed() > END_TIMEOUT {
-                    let lost = self.unacknowledged();
-                    return Err(KafkaError(format!(
-                        "{lost} records were not acknowledged by Kafka within {} s of the end",
-                        END_TIMEOUT.as_secs()
-                    )));
+                if self.is_over(since.elapsed())? {
+                    return self.end();
                 }
             }
             self.sleep();
@@ -139,181 +129,56 @@ impl KafkaSink {
         for (number, link) in self.links.iter().enumerate() {
             while let Some(batch) = link.take() {
                 for record in batch {
-                    self.order += 1;
-                    let (link, order) = (number as u16, self.order);
-                    let lease = Lease { record, link, partition: 0, order };
-                    self.unrouted.push_back(Box::new(lease));
+                    self.fifo.push(number as u16, record);
                 }
             }
         }
     }
 
-    /// Puts what is new into its lane, once the number of partitions is known.
-    fn route(&mut self) {
-        if self.lanes.is_empty() && !self.unrouted.is_empty() {
-            self.learn_partitions();
+    /// What runs that ended meanwhile left.
+    fn find(&mut self) -> Result<(), SinkError> {
+        let Some(spool) = &mut self.fifo.shelf else { return Ok(()) };
+        if spool.take_found().map_err(SinkError::Spool)? {
+            self.fifo.step_aside();
         }
-        if self.lanes.is_empty() {
-            return;
-        }
-        for mut lease in self.unrouted.drain(..) {
-            let partition = partition::of_key(lease.record.key(), self.lanes.len());
-            lease.partition = partition as u32;
-            self.lanes[partition].waiting.push_back(lease);
-        }
-    }
-
-    fn learn_partitions(&mut self) {
-        let Some(lender) = &self.lender else { return };
-        if self.asked.is_some_and(|asked| asked.elapsed() < ASK_PAUSE) {
-            return;
-        }
-        let answer = self.settings.ask(lender.producer());
-        self.asked = Some(Instant::now());
-        match answer {
-            TopicCheck::Ready(partitions) => {
-                // Once known they stay, so that connections stay where they are.
-                if self.lanes.is_empty() {
-                    self.lanes = (0..partitions).map(|_| Lane::default()).collect();
-                }
-                self.counters.set_state(SinkState::Working);
-            }
-            TopicCheck::Unknown => {
-                let topic = self.settings.topic.clone();
-                self.complain(&format!("the brokers have no topic '{topic}'"));
-            }
-            TopicCheck::Unreachable(reason) => self.complain(&reason),
-        }
-    }
-
-    /// With nothing to send, nothing would tell that Kafka takes records again: asks, now and then. Whoever looks at
-    /// the state may be the one who keeps writes away.
-    fn look_again(&mut self) {
-        let waiting = matches!(self.counters.state(), SinkState::Waiting(_));
-        if waiting && self.asked.is_none_or(|asked| asked.elapsed() >= ASK_PAUSE) {
-            self.learn_partitions();
-        }
-    }
-
-    fn unacknowledged(&self) -> usize {
-        let waiting: usize = self.lanes.iter().map(|lane| lane.waiting.len()).sum();
-        self.unrouted.len() + waiting + self.with_producer
-    }
-
-    /// Gives the producer a batch for every partition that has none; true when the producer must be replaced.
-    fn hand_over(&mut self) -> bool {
-        let Some(lender) = &self.lender else { return true };
-        let batch_bytes_max = self.settings.batch_bytes_max;
-        let mut refused = None;
-        for lane in &mut self.lanes {
-            if lane.outstanding > 0 {
-                continue;
-            }
-            let mut bytes = 0;
-            while let Some(lease) = lane.waiting.pop_front() {
-                let len = lease.record.bytes.len() + RECORD_OVERHEAD_BYTES;
-                if bytes > 0 && bytes + len > batch_bytes_max {
-                    lane.waiting.push_front(lease);
-                    break;
-                }
-                bytes += len;
-                match lender.produce(lease) {
-                    Ok(()) => {
-                        lane.outstanding += 1;
-                        self.with_producer += 1;
-                    }
-                    Err((code, lease)) => {
-                        lane.waiting.push_front(lease);
-                        refused = Some(code);
-                        break;
-                    }
-                }
-            }
-        }
-        match refused {
-            None | Some(RDKafkaErrorCode::QueueFull) => false,
-            Some(code) => {
-                self.complain(&code.to_string());
-                true
-            }
-        }
-    }
-
-    /// Takes delivery reports; true when one failed.
-    fn collect(&mut self) -> bool {
-        let Some(lender) = &self.lender else { return true };
-        let mut failed = Vec::new();
-        let (mut records, mut bytes) = (0, 0);
-        // One poll serves one event, which may carry many reports.
-        loop {
-            lender.producer().poll(Duration::ZERO);
-            let reports = lender.producer().context().take();
-            if reports.is_empty() {
-                break;
-            }
-            for Report { lease, failure } in reports {
-                self.with_producer -= 1;
-                self.lanes[lease.partition as usize].outstanding -= 1;
-                match failure {
-                    None => {
-                        records += 1;
-                        bytes += lease.record.bytes.len() as u64;
-                        self.done[usize::from(lease.link)].push(lease.record);
-                    }
-                    Some(code) => failed.push((code, lease)),
-                }
-            }
-        }
-        if records > 0 {
-            self.counters.durable(records, bytes);
-            self.counters.committed();
-            self.pause = REBUILD_PAUSE.0;
-        }
-        let errors = lender.producer().context().take_errors();
-        let fatal = lender.producer().client().fatal_error();
-        if let Some(reason) = errors.last() {
-            self.complain(reason);
-        } else if records > 0 {
-            self.counters.set_state(SinkState::Working);
-        }
-        let broken = !failed.is_empty() || fatal.is_some();
-        if let Some((code, _)) = failed.first() {
-            self.complain(&code.to_string());
-        }
-        if let Some((code, reason)) = fatal {
-            self.complain(&format!("fatal: {code}: {reason}"));
-        }
-        self.unrouted.extend(failed.into_iter().map(|(_, lease)| lease));
-        broken
-    }
-
-    /// A new producer for everything that the old one did not get acknowledged, in the original order.
-    fn rebuild(&mut self) -> Result<(), KafkaError> {
-        self.counters.rebuilt();
-        if let Some(lender) = self.lender.take() {
-            lender.producer().purge(PurgeConfig::default().queue().inflight());
-            // Every message comes back through a report, the purged ones as failures.
-            while self.with_producer > 0 {
-                lender.producer().poll(Duration::from_millis(10));
-                for Report { lease, failure } in lender.producer().context().take() {
-                    self.with_producer -= 1;
-                    match failure {
-                        None => self.done[usize::from(lease.link)].push(lease.record),
-                        Some(_) => self.unrouted.push_back(lease),
-                    }
-                }
-            }
-        }
-        for lane in self.lanes.drain(..) {
-            self.unrouted.extend(lane.waiting);
-        }
-        self.unrouted.make_contiguous().sort_unstable_by_key(|lease| lease.order);
-        self.asked = None;
-        self.give_back();
-        std::thread::sleep(self.pause);
-        self.pause = (self.pause * 2).min(REBUILD_PAUSE.1);
-        self.lender = Some(self.settings.lender(&self.bell)?);
         Ok(())
+    }
+
+    /// Whether the end need not wait any longer.
+    fn is_over(&self, waited: Duration) -> Result<bool, SinkError> {
+        let owed = self.fifo.owed();
+        let unsent = self.fifo.on_the_way();
+        match &self.fifo.shelf {
+            None if unsent + owed == 0 => Ok(true),
+            Some(_) if owed == 0 => {
+                let works = !matches!(self.fifo.course(), Course::Aside | Course::Stuck);
+                let patience = if works { SPOOL_END_TIMEOUT } else { TROUBLE_END_TIMEOUT };
+                Ok(waited > patience || (unsent == 0 && self.fifo.is_drained()))
+            }
+            _ if waited > END_TIMEOUT => Err(SinkError::Kafka(KafkaError(format!(
+                "{} records were not acknowledged by Kafka within {} s of the end",
+                owed.max(unsent),
+                END_TIMEOUT.as_secs()
+            )))),
+            _ => Ok(false),
+        }
+    }
+
+    fn end(mut self) -> Result<(), SinkError> {
+        self.measured = None;
+        self.report();
+        let backlog = self.counters.backlog();
+        let Some(spool) = self.fifo.shelf.take() else { return Ok(()) };
+        if backlog.records > 0 || backlog.earlier_runs > 0 {
+            tracing::warn!(
+                event = "spool.left",
+                records = backlog.records,
+                bytes = backlog.bytes,
+                spool = %spool.dir().display(),
+                "not everything in the spool has gone to Kafka; the next run on this directory sends it first"
+            );
+        }
+        spool.close().map_err(SinkError::Spool)
     }
 
     fn give_back(&mut self) {
@@ -322,28 +187,109 @@ impl KafkaSink {
         }
     }
 
+    /// Counts, and says what changed.
+    fn report(&mut self) {
+        let tally = self.fifo.take_tally();
+        if tally != Tally::default() {
+            self.count(&tally);
+        }
+        for _ in self.rebuilds..self.fifo.broker.rebuilds {
+            self.counters.rebuilt();
+        }
+        self.rebuilds = self.fifo.broker.rebuilds;
+        let news = self.fifo.take_news();
+        let course = self.fifo.course();
+        if let Some(text) = &news {
+            self.counters.failed();
+            self.complain(text);
+        }
+        if news.is_some() || course != self.course {
+            let cause = self.fifo.cause().unwrap_or_default().to_owned();
+            self.counters.set_state(match course {
+                Course::Straight => SinkState::Working,
+                Course::Aside => SinkState::Spooling(cause),
+                Course::CatchingUp => SinkState::CatchingUp,
+                Course::Stuck => SinkState::Waiting(cause),
+            });
+            self.announce(course);
+        }
+        let due = self.measured.is_none_or(|at| at.elapsed() >= MEASURE_PAUSE);
+        if due && let Some(spool) = &mut self.fifo.shelf {
+            self.measured = Some(Instant::now());
+            self.counters.set_backlog(spool.backlog());
+        }
+    }
+
+    fn count(&self, tally: &Tally) {
+        // A record is durable once: what comes from the spool was counted when it went there.
+        let direct = tally.acknowledged - tally.drained;
+        let direct_bytes = tally.acknowledged_bytes - tally.drained_bytes;
+        self.counters.durable(direct + tally.spooled, direct_bytes + tally.spooled_bytes);
+        self.counters.spooled(tally.spooled, tally.spooled_bytes);
+        self.counters.drained(tally.drained);
+        self.counters.resent(tally.resent);
+        if tally.acknowledged > 0 || tally.syncs > 0 {
+            self.counters.committed();
+        }
+    }
+
+    fn announce(&mut self, course: Course) {
+        if course == self.course {
+            return;
+        }
+        let before = std::mem::replace(&mut self.course, course);
+        match course {
+            Course::Straight => tracing::info!(
+                event = "kafka.working",
+                topic = self.topic,
+                "Kafka takes records again, and the spool is empty"
+            ),
+            Course::CatchingUp if before != Course::Straight => tracing::info!(
+                event = "spool.draining",
+                topic = self.topic,
+                "Kafka takes records again; what is in the spool goes first"
+            ),
+            _ => {}
+        }
+    }
+
     fn complain(&mut self, reason: &str) {
-        self.counters.failed();
-        self.counters.set_state(SinkState::Waiting(reason.to_owned()));
-        if let Some(suppressed) = self.complaint.allow() {
-            let unacknowledged = self.unacknowledged();
-            tracing::error!(
+        let Some(suppressed) = self.complaint.allow() else { return };
+        let (unacknowledged, topic) = (self.fifo.owed(), &self.topic);
+        match self.fifo.course() {
+            Course::Straight => tracing::warn!(
+                event = "kafka.complaint",
+                suppressed,
+                unacknowledged,
+                topic,
+                "{reason}"
+            ),
+            Course::Aside | Course::CatchingUp => tracing::error!(
                 event = "kafka.trouble",
                 suppressed,
                 unacknowledged,
-                topic = self.settings.topic,
-                "{reason}; nothing is lost, held requests wait until Kafka takes their records"
-            );
+                topic,
+                "{reason}; nothing is lost and nothing waits: records go to the spool until Kafka takes them"
+            ),
+            Course::Stuck => tracing::error!(
+                event = "kafka.trouble",
+                suppressed,
+                unacknowledged,
+                topic,
+                "{reason}; nothing is lost, held requests wait until their records can be stored"
+            ),
         }
     }
 
     fn sleep(&self) {
+        if self.fifo.is_hungry() {
+            return;
+        }
         self.bell.park();
-        let held_back =
-            self.lanes.iter().any(|lane| lane.outstanding == 0 && !lane.waiting.is_empty());
         if self.links.iter().all(SinkEnd::is_quiet) {
             let mut fds = [PollFd::new(self.bell.event(), PollFlags::IN)];
-            let pause = if held_back { Duration::from_millis(1) } else { IDLE_POLL };
+            let straight = self.fifo.course() == Course::Straight;
+            let pause = if straight { IDLE_POLL } else { ASIDE_POLL };
             let timeout = Timespec { tv_sec: 0, tv_nsec: pause.as_nanos() as _ };
             if matches!(poll(&mut fds, Some(&timeout)), Ok(ready) if ready > 0) {
                 self.bell.hush();

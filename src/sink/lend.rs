@@ -1,15 +1,16 @@
 //! The one file that lends memory to librdkafka.
 //!
-//! A message is handed over with its [`Lease`] as the opaque. Small values are copied by librdkafka; larger ones are
-//! borrowed (message flags 0): the record's memory stays in the lease, untouched, until the delivery report gives the
-//! lease back. `BaseProducer::send` always copies, and looks the topic up by name each time.
+//! A message is handed over with the number of its place in a table of [`Lease`]s as the opaque. Small values are
+//! copied by librdkafka; larger ones are borrowed (message flags 0): the record's memory stays in the table, untouched,
+//! until the delivery report names its place. `BaseProducer::send` always copies, and looks the topic up by name each
+//! time.
 #![allow(unsafe_code)]
 
 use std::{
     ffi::CString,
     os::fd::AsRawFd,
     ptr::NonNull,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use rdkafka::{
@@ -21,10 +22,11 @@ use rdkafka::{
     },
     config::RDKafkaLogLevel,
     error::KafkaError,
-    producer::{BaseProducer, DeliveryResult, Producer, ProducerContext},
+    producer::{BaseProducer, DeliveryResult, Producer, ProducerContext, PurgeConfig},
     types::{RDKafkaErrorCode, RDKafkaRespErr},
 };
 
+use super::lease::{Lease, Origin, Report};
 use crate::capture::Record;
 use crate::sys::bell::Bell;
 
@@ -32,38 +34,18 @@ use crate::sys::bell::Bell;
 /// per message; 17-25 against 0.5-0.7 µs at 32 KiB).
 const BORROW_BYTES_MIN: usize = 2048;
 
-/// A record that is with the producer.
-pub(super) struct Lease {
-    pub(super) record: Record,
-    /// Whose it is.
-    pub(super) link: u16,
-    /// Where it goes.
-    pub(super) partition: u32,
-    /// The order in which records were taken from the workers.
-    pub(super) order: u64,
-}
-
-/// A delivery report.
-pub(super) struct Report {
-    pub(super) lease: Box<Lease>,
-    pub(super) failure: Option<RDKafkaErrorCode>,
-}
-
 /// Collects what librdkafka reports while it is polled.
 #[derive(Default)]
 pub(super) struct Reports {
-    delivered: Mutex<Vec<Report>>,
+    /// Place in the table, and what went wrong.
+    delivered: Mutex<Vec<(usize, Option<RDKafkaErrorCode>)>>,
     errors: Mutex<Vec<String>>,
 }
 
 impl Reports {
-    pub(super) fn take(&self) -> Vec<Report> {
-        std::mem::take(&mut self.delivered.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
     /// Errors of the client itself (brokers down, authentication), newest last.
     pub(super) fn take_errors(&self) -> Vec<String> {
-        std::mem::take(&mut self.errors.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut lock(&self.errors))
     }
 }
 
@@ -73,7 +55,7 @@ impl ClientContext for Reports {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut errors = lock(&self.errors);
         if errors.len() < 64 {
             errors.push(format!("{error}: {reason}"));
         }
@@ -81,9 +63,9 @@ impl ClientContext for Reports {
 }
 
 impl ProducerContext for Reports {
-    type DeliveryOpaque = Box<Lease>;
+    type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, lease: Box<Lease>) {
+    fn delivery(&self, result: &DeliveryResult<'_>, place: usize) {
         let failure = match result {
             Ok(message) => {
                 debug_assert!(message.payload().is_some());
@@ -91,20 +73,51 @@ impl ProducerContext for Reports {
             }
             Err((error, _)) => error.rdkafka_error_code().or(Some(RDKafkaErrorCode::Fail)),
         };
-        let report = Report { lease, failure };
-        self.delivered.lock().unwrap_or_else(PoisonError::into_inner).push(report);
+        lock(&self.delivered).push((place, failure));
     }
 }
 
-/// A producer bound to one topic. Dropping it purges what is outstanding; call [`Lender::end`] to get that back.
+/// What librdkafka has, by place.
+#[derive(Default)]
+struct Table {
+    places: Vec<Option<Lease>>,
+    free: Vec<usize>,
+}
+
+impl Table {
+    fn put(&mut self, lease: Lease) -> usize {
+        if let Some(place) = self.free.pop() {
+            self.places[place] = Some(lease);
+            return place;
+        }
+        self.places.push(Some(lease));
+        self.places.len() - 1
+    }
+
+    fn take(&mut self, place: usize) -> Option<Lease> {
+        let lease = self.places.get_mut(place)?.take()?;
+        self.free.push(place);
+        Some(lease)
+    }
+
+    fn len(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+}
+
+/// A producer bound to one topic, and what it was lent.
 pub(super) struct Lender {
     topic: NonNull<rd_kafka_topic_t>,
+    /// Before the table: when this is dropped librdkafka's threads have ended and touch no record any more.
     producer: BaseProducer<Reports>,
+    table: Mutex<Table>,
 }
 
 // SAFETY: the topic handle is only used together with the producer, and librdkafka's handles may be
-// used from any thread.
+// used from any thread; everything else is Send.
 unsafe impl Send for Lender {}
+// SAFETY: as above; the table is behind a lock.
+unsafe impl Sync for Lender {}
 
 impl Lender {
     /// `None` when librdkafka cannot make a handle for the topic (an invalid name).
@@ -115,8 +128,8 @@ impl Lender {
         let handle = unsafe { rd_kafka_topic_new(client, name.as_ptr(), std::ptr::null_mut()) };
         let topic = NonNull::new(handle)?;
         // SAFETY: the queue reference is given back at once. The event descriptor stays open as
-        // long as the sink thread, which owns both the bell and this producer; the payload is eight
-        // bytes, as an eventfd wants, and is copied.
+        // long as the producer, since whoever drops the producer keeps the bell until then; the
+        // payload is eight bytes, as an eventfd wants, and is copied.
         unsafe {
             let queue = rd_kafka_queue_get_main(client);
             let one = 1u64.to_ne_bytes();
@@ -128,35 +141,48 @@ impl Lender {
             );
             rd_kafka_queue_destroy(queue);
         }
-        Some(Self { topic, producer })
+        Some(Self { topic, producer, table: Mutex::default() })
     }
 
     pub(super) fn producer(&self) -> &BaseProducer<Reports> {
         &self.producer
     }
 
+    /// Records that it has.
+    pub(super) fn lent(&self) -> usize {
+        lock(&self.table).len()
+    }
+
+    /// Shows each record that it has; what it stands for may be changed, its bytes may not.
+    pub(super) fn for_each(&self, mut look: impl FnMut(&Record, &mut Origin)) {
+        for lease in lock(&self.table).places.iter_mut().flatten() {
+            look(&lease.record, &mut lease.origin);
+        }
+    }
+
     /// Hands a record over; gives it back when librdkafka does not take it.
-    pub(super) fn produce(&self, lease: Box<Lease>) -> Result<(), (RDKafkaErrorCode, Box<Lease>)> {
+    pub(super) fn produce(&self, lease: Lease) -> Result<(), (RDKafkaErrorCode, Lease)> {
         let (value, key) = (&lease.record.bytes[..], lease.record.key());
         let flags = if value.len() < BORROW_BYTES_MIN { RD_KAFKA_MSG_F_COPY } else { 0 };
         let (value_at, value_len) = (value.as_ptr().cast_mut(), value.len());
         let (key_at, key_len) = (key.as_ptr(), key.len());
-        let lease_partition = lease.partition as i32;
-        let opaque = Box::into_raw(lease);
+        let partition = lease.partition as i32;
+        let mut table = lock(&self.table);
+        let place = table.put(lease);
         // SAFETY: the value lies in the record of the lease, whose heap memory does not move or
-        // change until the delivery report turns `opaque` back into the box (`Reports::delivery`,
-        // exactly once per accepted message); the key is copied by librdkafka. The producer
-        // outlives all leases: `end` and `drop` purge and collect them first.
+        // change while the lease stands in the table: it leaves it only by the delivery report
+        // (exactly one per accepted message), and the table outlives the producer. The key is
+        // copied by librdkafka. The opaque is a number.
         let refused = unsafe {
             rd_kafka_produce(
                 self.topic.as_ptr(),
-                lease_partition,
+                partition,
                 flags,
                 value_at.cast(),
                 value_len,
                 key_at.cast(),
                 key_len,
-                opaque.cast(),
+                std::ptr::without_provenance_mut(place),
             ) != 0
         };
         if !refused {
@@ -164,8 +190,31 @@ impl Lender {
         }
         // SAFETY: reads this thread's last error.
         let code: RDKafkaRespErr = unsafe { rd_kafka_last_error() };
-        // SAFETY: the message was not accepted, so the opaque is still ours alone.
-        Err((code.into(), unsafe { Box::from_raw(opaque) }))
+        let lease = table.take(place).expect("invariant: it was put there and not accepted");
+        Err((code.into(), lease))
+    }
+
+    /// What was reported since the last call; never waits.
+    pub(super) fn collect(&self) -> Vec<Report> {
+        let mut found = Vec::new();
+        // One poll serves one event, which may carry many reports.
+        loop {
+            self.producer.poll(std::time::Duration::ZERO);
+            let delivered = std::mem::take(&mut *lock(&self.producer.context().delivered));
+            if delivered.is_empty() {
+                return found;
+            }
+            let mut table = lock(&self.table);
+            for (place, failure) in delivered {
+                let lease = table.take(place).expect("invariant: one report for each message");
+                found.push(Report { lease, failure });
+            }
+        }
+    }
+
+    /// Has librdkafka report everything that it has as failed; never waits for that.
+    pub(super) fn recall(&self) {
+        self.producer.purge(PurgeConfig::default().queue().inflight().non_blocking());
     }
 }
 
@@ -175,4 +224,8 @@ impl Drop for Lender {
         // after this, has ended.
         unsafe { rd_kafka_topic_destroy(self.topic.as_ptr()) };
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

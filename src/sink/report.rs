@@ -2,10 +2,10 @@
 
 use std::{
     sync::{
-        Mutex,
+        Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use crossbeam_utils::CachePadded;
@@ -18,17 +18,78 @@ pub struct SinkCounters {
     commits: AtomicU64,
     errors: AtomicU64,
     rebuilds: AtomicU64,
-    state: Mutex<SinkState>,
+    resent: AtomicU64,
+    spooled: AtomicU64,
+    spooled_bytes: AtomicU64,
+    drained: AtomicU64,
+    backlog: [AtomicU64; 5],
+    state: Mutex<(SinkState, u64)>,
 }
 
-/// Whether records are being made durable right now.
+/// Whether records are being made durable right now, and where.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum SinkState {
-    /// Yes.
+    /// Where they belong.
     #[default]
     Working,
-    /// No, and why; held requests wait.
+    /// In the spool, and why not in Kafka.
+    Spooling(String),
+    /// In the spool, until what is in it has gone to Kafka.
+    CatchingUp,
+    /// Nowhere, and why; held requests wait.
     Waiting(String),
+}
+
+impl SinkState {
+    /// One stable word.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Working => "working",
+            Self::Spooling(_) => "spooling",
+            Self::CatchingUp => "catching_up",
+            Self::Waiting(_) => "waiting",
+        }
+    }
+
+    /// In a few words.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Working => "records are durable".into(),
+            Self::Spooling(why) => format!("records go to the spool: {why}"),
+            Self::CatchingUp => {
+                "records go to the spool until what is in it has gone to Kafka".into()
+            }
+            Self::Waiting(why) => format!("writes wait: {why}"),
+        }
+    }
+
+    /// What is wrong.
+    pub fn cause(&self) -> Option<&str> {
+        match self {
+            Self::Working | Self::CatchingUp => None,
+            Self::Spooling(cause) | Self::Waiting(cause) => Some(cause),
+        }
+    }
+
+    /// Whether held requests are let through.
+    pub fn is_durable(&self) -> bool {
+        !matches!(self, Self::Waiting(_))
+    }
+}
+
+/// What is in the spool and not in Kafka.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpoolBacklog {
+    /// Records of this run.
+    pub records: u64,
+    /// Bytes of all runs, headers and padding included.
+    pub bytes: u64,
+    /// When the oldest was written, Unix nanoseconds; 0 when there is none.
+    pub oldest_unix_ns: u64,
+    /// Earlier runs that left something.
+    pub earlier_runs: u64,
+    /// Stretches of the spool that could not be read, since the start.
+    pub losses: u64,
 }
 
 impl SinkCounters {
@@ -49,13 +110,50 @@ impl SinkCounters {
         self.rebuilds.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn resent(&self, records: u64) {
+        self.resent.fetch_add(records, Ordering::Relaxed);
+    }
+
+    pub(super) fn spooled(&self, records: u64, bytes: u64) {
+        self.spooled.fetch_add(records, Ordering::Relaxed);
+        self.spooled_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn drained(&self, records: u64) {
+        self.drained.fetch_add(records, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_backlog(&self, backlog: SpoolBacklog) {
+        let SpoolBacklog { records, bytes, oldest_unix_ns, earlier_runs, losses } = backlog;
+        let all = [records, bytes, oldest_unix_ns, earlier_runs, losses];
+        for (value, now) in self.backlog.iter().zip(all) {
+            value.store(now, Ordering::Relaxed);
+        }
+    }
+
     pub(super) fn set_state(&self, state: SinkState) {
-        *self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = state;
+        let mut current = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.0.label() != state.label() {
+            current.1 = unix_ns();
+        }
+        current.0 = state;
     }
 
     /// The state now.
     pub fn state(&self) -> SinkState {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    /// Since when the state has its label, Unix nanoseconds; 0: since the start.
+    pub fn since_unix_ns(&self) -> u64 {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).1
+    }
+
+    /// What is in the spool and not in Kafka.
+    pub fn backlog(&self) -> SpoolBacklog {
+        let [records, bytes, oldest_unix_ns, earlier_runs, losses] =
+            [0, 1, 2, 3, 4].map(|at: usize| self.backlog[at].load(Ordering::Relaxed));
+        SpoolBacklog { records, bytes, oldest_unix_ns, earlier_runs, losses }
     }
 
     /// As one JSON object.
@@ -67,8 +165,19 @@ impl SinkCounters {
             "commits": get(&self.commits),
             "errors": get(&self.errors),
             "producer_rebuilds": get(&self.rebuilds),
+            "resent": get(&self.resent),
+            "spooled": get(&self.spooled),
+            "spooled_bytes": get(&self.spooled_bytes),
+            "drained": get(&self.drained),
+            "spool_backlog_records": get(&self.backlog[0]),
+            "spool_backlog_bytes": get(&self.backlog[1]),
+            "spool_losses": get(&self.backlog[4]),
         })
     }
+}
+
+fn unix_ns() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
 
 /// Lets one message of a kind through per interval and counts the rest.

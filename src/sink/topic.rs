@@ -10,8 +10,10 @@ use rdkafka::{
 use super::lend::{Lender, Reports};
 use crate::sys::bell::Bell;
 
-/// How long the answer to a metadata question is waited for.
+/// How long the answer to a metadata question is waited for, on a thread that has nothing else to do.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same at the start, which is to be over within two seconds whether Kafka is there or not.
+const START_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where and how to produce.
 #[derive(Clone, Debug)]
@@ -50,7 +52,7 @@ impl KafkaSettings {
     pub fn new(brokers: &str, topic: &str, record_bytes_max: usize) -> Self {
         let mut config = ClientConfig::new();
         // Key, headers and the batch's own header come on top of a record; so much the brokers must take as well.
-        let message_bytes = (record_bytes_max + 500).max(1000).to_string();
+        let batch_bytes = (record_bytes_max + 500).max(1000).to_string();
         for (name, value) in [
             ("bootstrap.servers", brokers),
             ("client.id", "tapline-capture"),
@@ -60,12 +62,16 @@ impl KafkaSettings {
             ("message.timeout.ms", "0"),
             // Batches form while one is under way; waiting longer would only hold writes back.
             ("linger.ms", "0"),
-            ("batch.size", "1048576"),
+            ("batch.size", &batch_bytes),
             ("compression.type", "none"),
             ("queue.buffering.max.messages", "0"),
             // The bound is the memory budget of the workers; librdkafka's must not strike before it.
             ("queue.buffering.max.kbytes", "2147483647"),
-            ("message.max.bytes", &message_bytes),
+            // Records are cut by us, and a spool may hold longer ones of an earlier run: the topic is the judge.
+            ("message.max.bytes", "100000000"),
+            // A broker that takes and never answers is left for a new connection after this.
+            ("socket.timeout.ms", "10000"),
+            ("request.timeout.ms", "10000"),
             ("reconnect.backoff.ms", "100"),
             ("reconnect.backoff.max.ms", "5000"),
             ("topic.metadata.refresh.interval.ms", "60000"),
@@ -118,13 +124,28 @@ impl KafkaSettings {
         &self.config
     }
 
-    /// Asks the brokers for the topic.
+    /// Asks the brokers for the topic; waits for a second at most.
     pub fn check_topic(&self) -> Result<TopicCheck, KafkaError> {
-        Ok(self.ask(&self.producer()?))
+        Ok(self.ask_within(&self.producer()?, START_TIMEOUT))
+    }
+
+    /// What to do about a missing topic.
+    pub fn missing(&self) -> String {
+        format!(
+            "the brokers {} have no topic '{topic}'. Create it: kafka-topics.sh --create --bootstrap-server {} \
+             --topic {topic} --partitions 8 --replication-factor 3 --config min.insync.replicas=2",
+            self.brokers,
+            self.brokers.split(',').next().unwrap_or_default(),
+            topic = self.topic,
+        )
     }
 
     pub(super) fn ask(&self, producer: &BaseProducer<Reports>) -> TopicCheck {
-        match producer.client().fetch_metadata(Some(&self.topic), METADATA_TIMEOUT) {
+        self.ask_within(producer, METADATA_TIMEOUT)
+    }
+
+    fn ask_within(&self, producer: &BaseProducer<Reports>, timeout: Duration) -> TopicCheck {
+        match producer.client().fetch_metadata(Some(&self.topic), timeout) {
             Ok(metadata) => {
                 let topic = metadata.topics().first();
                 let partitions = topic.map_or(0, |topic| topic.partitions().len());

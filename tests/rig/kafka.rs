@@ -53,6 +53,24 @@ impl Kafka {
         Self::try_start(properties).unwrap_or_else(|error| panic!("{error}"))
     }
 
+    /// As [`Self::start`], reached through a relay of which it knows.
+    pub(crate) fn start_behind(hole: &super::hole::Hole, properties: &[(&str, &str)]) -> Self {
+        let port = port::free();
+        hole.lead_to(port);
+        let mut kafka =
+            Self::try_start_at(port, properties).unwrap_or_else(|error| panic!("{error}"));
+        kafka.port = hole.port();
+        kafka
+    }
+
+    /// Changes one setting of a topic.
+    pub(crate) fn set_topic(&self, topic: &str, name: &str, value: &str) {
+        use rdkafka::admin::{AlterConfig, ResourceSpecifier};
+        let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(name, value);
+        let outcome = block_on(self.admin().alter_configs([&change], &AdminOptions::new()));
+        outcome.expect("the broker answers").remove(0).expect("the topic exists");
+    }
+
     /// `host:port` of the broker.
     pub(crate) fn brokers(&self) -> String {
         format!("127.0.0.1:{}", self.port)
@@ -161,9 +179,13 @@ impl Kafka {
     }
 
     fn try_start(properties: &[(&str, &str)]) -> Result<Self, String> {
+        Self::try_start_at(port::free(), properties)
+    }
+
+    fn try_start_at(port: u16, properties: &[(&str, &str)]) -> Result<Self, String> {
         let jars = jars()?;
         let dir = ground::run_dir(&ground::home(), "kafka");
-        let mut kafka = Self { process: None, dir, port: port::free() };
+        let mut kafka = Self { process: None, dir, port };
         kafka.configure(properties).map_err(|error| format!("{}: {error}", kafka.dir.display()))?;
         kafka.format(&jars)?;
         kafka.launch()?;

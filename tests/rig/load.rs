@@ -40,6 +40,11 @@ pub(crate) struct Load {
 }
 
 impl Load {
+    /// A load whose marks count from there.
+    pub(crate) fn from(mark: u64) -> Self {
+        Self { next: AtomicU64::new(mark), ..Self::default() }
+    }
+
     /// Marks given out so far; they count from 0.
     pub(crate) fn marks(&self) -> u64 {
         self.next.load(Ordering::Relaxed)

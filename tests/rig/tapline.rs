@@ -133,6 +133,11 @@ impl Capture {
         self.flag("--kafka-brokers", &kafka.brokers()).flag("--kafka-topic", topic)
     }
 
+    /// Lets held requests wait while Kafka does not take their records, for as long as it takes.
+    pub(crate) fn blocking(self) -> Self {
+        self.flag("--on-capture-unavailable", "block").flag("--hold-timeout", "1h")
+    }
+
     /// Uses a state directory that outlives this process.
     pub(crate) fn state(mut self, dir: &Path) -> Self {
         self.state = State::Given(dir.to_path_buf());

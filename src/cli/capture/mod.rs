@@ -3,6 +3,7 @@
 mod admin;
 mod lifecycle;
 mod tls;
+mod trouble;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -61,7 +62,7 @@ pub(super) struct Arguments {
     #[arg(long, env = "TAPLINE_CAPTURE_STATE_DIR", value_name = "DIR")]
     state_dir: Option<PathBuf>,
 
-    /// The capture log [default: log in the state directory]
+    /// The capture log; with --kafka-brokers, the spool in front of Kafka [default: log in the state directory]
     #[arg(long, env = "TAPLINE_CAPTURE_LOG", value_name = "DIR")]
     log: Option<PathBuf>,
 
@@ -81,6 +82,9 @@ pub(super) struct Arguments {
     /// File of librdkafka properties, one name=value per line
     #[arg(long, env = "TAPLINE_CAPTURE_KAFKA_CONFIG", value_name = "FILE")]
     kafka_config: Option<PathBuf>,
+
+    #[command(flatten)]
+    trouble: trouble::TroubleArguments,
 
     /// Forward only: nothing is recorded and nothing held
     #[arg(long, env = "TAPLINE_CAPTURE_NO_CAPTURE", conflicts_with_all = ["kafka_brokers", "log"])]
@@ -208,12 +212,6 @@ fn config(arguments: Arguments) -> Result<CaptureConfig, Failure> {
     if a.kafka_config.is_some() && a.kafka_brokers.is_none() {
         return Err(Failure::configuration("--kafka-config needs --kafka-brokers"));
     }
-    if a.kafka_brokers.is_some() && a.log.is_some() {
-        return Err(Failure::configuration(
-            "--log beside --kafka-brokers is the spool in front of Kafka, which this version does \
-             not have yet: leave out one of them",
-        ));
-    }
     let topic = a.kafka_topic;
     let kafka = a.kafka_brokers.map(|brokers| KafkaConfig { brokers, topic, file: a.kafka_config });
     let under_systemd = || std::env::var_os("STATE_DIRECTORY").map(PathBuf::from);
@@ -227,6 +225,7 @@ fn config(arguments: Arguments) -> Result<CaptureConfig, Failure> {
         state_dir: a.state_dir.or_else(under_systemd).unwrap_or_else(|| "tapline-state".into()),
         log: a.log,
         kafka,
+        trouble: a.trouble.config(),
         no_capture: a.no_capture,
         hold_all_posts: a.hold_all_posts,
         flush_age: a.flush_age,

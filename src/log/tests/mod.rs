@@ -5,6 +5,7 @@ mod faults;
 mod following;
 mod keeping;
 mod round_trip;
+mod spooling;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -46,6 +46,30 @@ fn run(seed: u64, setup: Setup, client: Client) -> World {
     world
 }
 
+/// Nothing of a request that waited for too long reaches the source, and what came before it is answered.
+#[test]
+fn sim_what_cannot_be_stored_in_time_is_answered_503_and_never_sent() {
+    for seed in 0..20 {
+        let mut setup = Setup::quiet();
+        setup.settings.hold_timeout = Some(Duration::from_secs(2));
+        setup.temper.dies_ns = 0;
+        setup.drain_ns = START_NS + 20_000_000_000;
+        setup.settings.drain_timeout = Duration::from_secs(1);
+        let requests = vec![
+            request(0, "GET", "_doc/1", "", Malformed::No),
+            request(1, "PUT", "_doc/1", "held", Malformed::No),
+            request(2, "GET", "_doc/2", "", Malformed::No),
+        ];
+        let first = requests[0].bytes.len();
+        let world = run(seed, setup, client(requests, End::Stay));
+        let client = &world.clients[0];
+        assert_eq!((client.answers, client.refused), (1, Some(503)), "seed {seed}");
+        assert_eq!(world.origins[0].received.len(), first, "seed {seed}");
+        assert_eq!(world.counters.get(Counter::Undelivered), 2, "seed {seed}");
+        assert!(client.received.windows(12).any(|bytes| bytes == b"Retry-After:"));
+    }
+}
+
 /// An answer has no bound, so it must not be recorded without one.
 #[test]
 fn sim_a_large_answer_does_not_outgrow_the_memory_budget() {

@@ -94,6 +94,9 @@ impl Setup {
         if random.chance(400) {
             settings.unacknowledged_bytes_max = 1 << random.between(8, 18);
         }
+        if !calm && random.chance(250) {
+            settings.hold_timeout = Some(Duration::from_millis(1 << random.between(0, 12)));
+        }
         if !calm {
             settings.drain_timeout = Duration::from_millis(1 << random.between(0, 14));
         }

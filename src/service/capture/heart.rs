@@ -11,7 +11,7 @@ use std::{
 use crate::{
     config::limits,
     observe::{Counter, Counters, Pulse, Snapshot},
-    sink::{SinkCounters, SinkState},
+    sink::SinkCounters,
     sys::{bell::Bell, notify::Notifier},
 };
 
@@ -162,10 +162,9 @@ impl Heart {
         let now = Snapshot::of(self.counters.iter().map(|counters| &**counters));
         let open = now.get(Counter::Accepted) - now.get(Counter::Closed);
         let backlog = now.get(Counter::Records) - now.get(Counter::RecordsReturned);
-        let doing = match (self.stopping, self.sink.state()) {
-            (Some(_), _) => "finishing what is in flight".into(),
-            (None, SinkState::Working) => "records are durable".into(),
-            (None, SinkState::Waiting(why)) => format!("writes wait: {why}"),
+        let doing = match self.stopping {
+            Some(_) => "finishing what is in flight".into(),
+            None => self.sink.state().describe(),
         };
         format!("{doing}; {open} connections open, {backlog} records not yet durable")
     }

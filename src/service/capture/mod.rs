@@ -146,6 +146,7 @@ fn start(
     settings.record_bytes_max = config.record_bytes_max;
     settings.flush_age = config.flush_age;
     settings.drain_timeout = config.drain_timeout;
+    settings.hold_timeout = Some(config.trouble.hold_timeout);
     let memory = config.capture_memory.unwrap_or_else(|| limits::memory_bytes() / 4);
     settings.unacknowledged_bytes_max = memory / workers as u64;
 

@@ -1,6 +1,9 @@
 //! The Kafka sink against librdkafka's mock cluster: whatever the brokers answer, every record
 //! comes back, and the topic holds every connection's records in order.
 
+mod sim;
+mod spool;
+
 use std::{
     collections::BTreeMap,
     sync::Arc,
@@ -45,8 +48,8 @@ impl Bench {
         let (worker, end) = link(worker_bell, Arc::clone(&sink_bell));
         let settings = KafkaSettings::new(&cluster.bootstrap_servers(), TOPIC, 1 << 20);
         let counters = Arc::new(SinkCounters::default());
-        let sink =
-            KafkaSink::new(settings, vec![end], sink_bell, Arc::clone(&counters)).expect("sink");
+        let sink = KafkaSink::new(settings, None, vec![end], sink_bell, Arc::clone(&counters))
+            .expect("sink");
         let sink = thread::spawn(move || sink.run().map_err(|error| error.to_string()));
         let identity = Identity { node: "node".into(), incarnation: 7, worker: 0 };
         let streams =

@@ -31,7 +31,14 @@ impl Board {
     }
 
     fn sink_waits(&self) -> Option<Cause> {
-        let SinkState::Waiting(why) = self.sink.state() else { return None };
+        let why = match self.sink.state() {
+            SinkState::Working => return None,
+            SinkState::Waiting(why) => why,
+            state @ (SinkState::Spooling(_) | SinkState::CatchingUp) => {
+                let detail = format!("{}; nothing waits", state.describe());
+                return Some(Cause { name: "spooling", severity: Severity::Degraded, detail });
+            }
+        };
         let log = if self.facts.config.kafka.is_some() { "Kafka" } else { "the capture log" };
         let waiting: u64 = self.counters.iter().map(|c| c.gauge(Gauge::Waiting)).sum();
         let detail =

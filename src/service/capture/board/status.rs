@@ -5,10 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value, json};
 
 use super::{Board, SAMPLED, lock};
-use crate::{
-    observe::{Counter, Counters, Gauge, Snapshot, Timing},
-    sink::SinkState,
-};
+use crate::observe::{Counter, Counters, Gauge, Snapshot, Timing};
 
 /// Records that are not back from the log.
 pub(super) struct Backlog {
@@ -67,11 +64,25 @@ impl Board {
             (None, _) => json!({ "kind": "capture log", "dir": config.log_dir() }),
         };
         let mut log = kind;
-        let state = match self.sink.state() {
-            SinkState::Working => json!({ "state": "working" }),
-            SinkState::Waiting(why) => json!({ "state": "waiting", "why": why }),
-        };
-        merge(&mut log, state);
+        let state = self.sink.state();
+        merge(&mut log, json!({ "state": state.label() }));
+        if let Some(why) = state.cause() {
+            merge(&mut log, json!({ "why": why }));
+        }
+        let backlog = self.sink.backlog();
+        merge(
+            &mut log,
+            json!({
+                "since_unix_ns": self.sink.since_unix_ns(),
+                "spool": {
+                    "records": backlog.records,
+                    "bytes": backlog.bytes,
+                    "oldest_unix_ns": backlog.oldest_unix_ns,
+                    "earlier_runs": backlog.earlier_runs,
+                    "losses": backlog.losses,
+                },
+            }),
+        );
         merge(&mut log, self.sink.to_json());
         log
     }
