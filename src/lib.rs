@@ -12,6 +12,7 @@ pub mod demo;
 pub mod doctor;
 pub mod es;
 pub mod feed;
+pub mod filter;
 pub mod http;
 pub mod inspect;
 pub mod log;

@@ -19,14 +19,18 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("ask", &["net"]),
     ("tls", &[]),
     ("http", &[]),
+    ("filter", &["http"]),
     ("proto", &[]),
     ("capture", &[]),
     ("log", &[]),
     ("observe", &["http"]),
-    ("config", &["http", "net", "observe", "sys"]),
+    ("config", &["filter", "http", "net", "observe", "sys"]),
     ("admin", &["observe"]),
     ("sink", &["capture", "log", "sys"]),
-    ("proxy", &["capture", "config", "http", "observe", "ring", "sink", "sys", "tls"]),
+    (
+        "proxy",
+        &["capture", "config", "filter", "http", "net", "observe", "ring", "sink", "sys", "tls"],
+    ),
     ("es", &["http"]),
     ("rewrite", &["es", "http"]),
     ("target", &["http", "ring", "sys", "tls"]),
@@ -48,6 +52,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "credentials",
             "es",
             "feed",
+            "filter",
             "http",
             "log",
             "net",
@@ -66,14 +71,15 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "capture", "config", "demo", "doctor", "http", "inspect", "log", "net", "observe",
-            "service", "sys", "tune",
+            "capture", "config", "demo", "doctor", "filter", "http", "inspect", "log", "net",
+            "observe", "service", "sys", "tune",
         ],
     ),
 ];
 
 /// Rooms that do no I/O and read no clock, which is what lets them be simulated and fuzzed.
-const PURE: &[&str] = &["capture", "es", "http", "proto", "proxy", "replay", "rewrite", "target"];
+const PURE: &[&str] =
+    &["capture", "es", "filter", "http", "proto", "proxy", "replay", "rewrite", "target"];
 
 /// Where `unsafe` may stand.
 const UNSAFE: &[&str] = &["src/ring/", "src/sys/", "src/sink/lend.rs"];
@@ -261,7 +267,9 @@ fn purity(source: &Source) -> Vec<Finding> {
     let Some(room) = source.room().filter(|room| PURE.contains(room)) else { return Vec::new() };
     let forbidden = |path: &str| match path.split("::").collect::<Vec<_>>()[..] {
         // An address is a value.
-        ["net", "SocketAddr"] => !matches!(room, "proxy" | "target"),
+        ["net", "SocketAddr" | "IpAddr"] => {
+            !matches!(room, "capture" | "filter" | "proxy" | "target")
+        }
         ["fs" | "net" | "thread" | "process" | "env", ..] => true,
         ["time", kind, ..] => matches!(kind, "Instant" | "SystemTime"),
         _ => false,

@@ -10,10 +10,12 @@
 
 mod admin;
 mod blocking;
+mod clients;
 mod configuration;
 mod disk_full;
 mod doctor;
 mod feed;
+mod fields;
 mod framing_agreement;
 mod fuzz;
 mod golden;

@@ -15,5 +15,5 @@ mod stream;
 pub use encode::Stamp;
 pub use identity::{ConnectionId, Identity, NODE_BYTES_MAX};
 pub use pool::BlockPool;
-pub use record::{Notes, Record, Undelivered, UndeliveredCause};
+pub use record::{LeftOut, Notes, Record, Undelivered, UndeliveredCause};
 pub use stream::{Context, Place, RECORD_BYTES_MAX_DEFAULT, RECORD_BYTES_MIN, Stream};

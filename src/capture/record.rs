@@ -1,5 +1,7 @@
 //! A finished record and what the bytes of its connection cannot tell.
 
+use std::net::SocketAddr;
+
 use super::encode::{put_varint, varint_len};
 use crate::capture::ConnectionId;
 
@@ -71,6 +73,40 @@ pub struct Notes {
     pub refused: Option<(&'static str, u64, u32)>,
     /// Traffic that passed uncaptured for want of memory: requests, bytes.
     pub gap: Option<(u64, u64)>,
+    /// Where the client is, as a balancer in front says.
+    pub client: Option<SocketAddr>,
+    /// Traffic that was left out on purpose, by [`LeftOut`]: requests, bytes.
+    pub left_out: [(u64, u64); LeftOut::ALL.len()],
+}
+
+/// Why whole requests are left out of the records together with their answers. Unlike a gap it leaves no doubt about
+/// which of the other answers belongs to which request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum LeftOut {
+    /// The operator asked for it.
+    Suppressed = 1,
+    /// They came from a replay: recorded, they would be replayed again.
+    Replayed = 2,
+}
+
+impl LeftOut {
+    /// All of them, in the order of [`Notes::left_out`].
+    pub const ALL: [Self; 2] = [Self::Suppressed, Self::Replayed];
+
+    /// The place in [`Notes::left_out`].
+    pub fn index(self) -> usize {
+        self as usize - 1
+    }
+
+    /// For people and for `log dump`.
+    pub fn describe(code: u32) -> &'static str {
+        match code {
+            1 => "suppressed",
+            2 => "sent by a replay",
+            _ => "unknown cause",
+        }
+    }
 }
 
 /// Field 1509, length-delimited.
@@ -80,8 +116,18 @@ const PROVENANCE: [u8; 2] = [0xAA, 0x5E];
 const GAP_MEMORY: u8 = 1;
 
 /// The most bytes that [`put_provenance`] appends.
-pub(super) const PROVENANCE_BYTES_MAX: usize =
-    2 + 2 + 9 + 4 + 11 + (2 + 6 + 2) + 96 + (2 + 2 + 11 + 11);
+pub(super) const PROVENANCE_BYTES_MAX: usize = 2
+    + 2
+    + 9
+    + 4
+    + 11
+    + (2 + 6 + 2)
+    + 96
+    + (1 + LeftOut::ALL.len()) * (2 + 2 + 11 + 11)
+    + (2 + CLIENT_BYTES_MAX);
+
+/// An IPv6 address with scope in brackets and a port.
+const CLIENT_BYTES_MAX: usize = 58;
 
 /// Appends the provenance field.
 pub(super) fn put_provenance(
@@ -128,12 +174,28 @@ fn put_notes(out: &mut Vec<u8>, notes: &Notes) {
         out.push(0x1D);
         out.extend_from_slice(&crc.to_le_bytes());
     }
-    if let Some((requests, bytes)) = notes.gap {
-        out.push(0x32);
-        put_varint(out, (3 + varint_len(requests) + 1 + varint_len(bytes)) as u64);
-        out.extend_from_slice(&[0x08, GAP_MEMORY, 0x10]);
-        put_varint(out, requests);
-        out.push(0x18);
-        put_varint(out, bytes);
+    if let Some(missed) = notes.gap {
+        put_missed(out, 0x32, GAP_MEMORY, missed);
     }
+    for (cause, left_out) in LeftOut::ALL.into_iter().zip(notes.left_out) {
+        if left_out != (0, 0) {
+            put_missed(out, 0x3A, cause as u8, left_out);
+        }
+    }
+    if let Some(client) = notes.client {
+        let text = client.to_string();
+        out.push(0x42);
+        put_varint(out, text.len() as u64);
+        out.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// Cause, requests, bytes.
+fn put_missed(out: &mut Vec<u8>, tag: u8, cause: u8, (requests, bytes): (u64, u64)) {
+    out.push(tag);
+    put_varint(out, (3 + varint_len(requests) + 1 + varint_len(bytes)) as u64);
+    out.extend_from_slice(&[0x08, cause, 0x10]);
+    put_varint(out, requests);
+    out.push(0x18);
+    put_varint(out, bytes);
 }

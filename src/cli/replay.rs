@@ -162,6 +162,10 @@ pub(super) struct Arguments {
     #[arg(long, env = "TAPLINE_REPLAY_SET_HEADER", value_name = "HEADER")]
     set_header: Vec<String>,
 
+    /// Leave X-Tapline-Replay out of what is sent; a tapline capture in front of the target then records the replay
+    #[arg(long, env = "TAPLINE_REPLAY_NO_REPLAY_MARKER")]
+    no_replay_marker: bool,
+
     /// Send the captured Host header instead of the target's name
     #[arg(long, env = "TAPLINE_REPLAY_KEEP_HOST")]
     keep_host: bool,
@@ -406,6 +410,7 @@ fn config(arguments: Arguments) -> Result<ReplayConfig, Failure> {
         order: a.order,
         auth,
         set_headers,
+        marker: !a.no_replay_marker,
         keep_host: a.keep_host,
         user_agent: a.user_agent,
         transforms: a.transform,

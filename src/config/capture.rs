@@ -2,8 +2,17 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use super::{AdminConfig, Lifecycle, Policy, SourceTlsConfig, TlsConfig, TroubleConfig};
-use crate::{http::Limits, net::SourceUrl, observe::logging::Level, sys::cpu::CpuList};
+use super::{
+    AdminConfig, Caps, Deadlines, Lifecycle, Policy, ProxyProtocol, SourceTlsConfig, TlsConfig,
+    TroubleConfig,
+};
+use crate::{
+    filter::{FieldName, Filter},
+    http::Limits,
+    net::SourceUrl,
+    observe::logging::Level,
+    sys::cpu::CpuList,
+};
 
 /// Everything that `tapline capture` can be told.
 #[derive(Clone, Debug)]
@@ -48,6 +57,18 @@ pub struct CaptureConfig {
     pub segment_bytes: u64,
     /// Free space that the capture log leaves to others.
     pub log_reserve: u64,
+    /// What is changed and left out, but for redaction, which needs a key.
+    pub filter: Filter,
+    /// What is hidden in the records.
+    pub redaction: RedactionConfig,
+    /// Record what a replay sends as well.
+    pub record_replayed: bool,
+    /// How long clients may take.
+    pub deadlines: Deadlines,
+    /// How many there may be.
+    pub caps: Caps,
+    /// Who tells where they come from.
+    pub proxy_protocol: ProxyProtocol,
     /// The admin endpoint.
     pub admin: AdminConfig,
     /// What is logged; by default what `TAPLINE_LOG` says.
@@ -69,6 +90,22 @@ impl CaptureConfig {
             (_, Some(_), Policy::Spool) => "spool",
             _ => "block",
         }
+    }
+}
+
+/// What is hidden in the records.
+#[derive(Clone, Debug, Default)]
+pub struct RedactionConfig {
+    /// Credentials in fields and bodies.
+    pub credentials: bool,
+    /// Further fields.
+    pub names: Vec<FieldName>,
+}
+
+impl RedactionConfig {
+    /// Nothing is hidden.
+    pub fn is_empty(&self) -> bool {
+        !self.credentials && self.names.is_empty()
     }
 }
 

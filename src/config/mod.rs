@@ -4,6 +4,7 @@
 
 mod admin;
 mod capture;
+mod clients;
 mod doctor;
 mod effective;
 mod lifecycle;
@@ -15,7 +16,8 @@ pub mod replay;
 pub mod units;
 
 pub use admin::{AdminAddress, AdminConfig, CAPTURE_ADMIN_PORT, REPLAY_ADMIN_PORT, otlp_endpoint};
-pub use capture::{CaptureConfig, KafkaConfig};
+pub use capture::{CaptureConfig, KafkaConfig, RedactionConfig};
+pub use clients::{Caps, Deadlines, ProxyProtocol};
 pub use doctor::DoctorConfig;
 pub use effective::{Effective, Loaded, Provenance, Setting};
 pub use lifecycle::Lifecycle;

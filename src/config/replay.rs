@@ -36,6 +36,8 @@ pub struct ReplayConfig {
     pub auth: Auth,
     /// `Name: value` lines; an empty value removes the field.
     pub set_headers: Vec<(String, String)>,
+    /// Mark what is sent, so that a tapline in the way does not capture it again.
+    pub marker: bool,
     /// Send the captured Host field.
     pub keep_host: bool,
     /// Appended to the captured User-Agent.

@@ -8,6 +8,7 @@ use serde_json::json;
 /// The answer to a refused request. `reason` is the label of [`super::Refusal::reason`].
 pub fn refusal(status: u16, reason: &str) -> Vec<u8> {
     let hint = match status {
+        408 => "Send requests without long pauses, or raise tapline's deadlines.",
         414 | 431 => "Shorten the request line or the header fields, or raise tapline's limits.",
         501 => "tapline forwards plain HTTP/1.1 only: no CONNECT, no transfer coding but chunked.",
         505 => "Speak HTTP/1.1 or HTTP/1.0 to tapline.",
@@ -42,6 +43,21 @@ pub fn unavailable(why: &str, retry_after_s: u32) -> Vec<u8> {
     answer(503, "tapline_unavailable", &text, &format!("Retry-After: {retry_after_s}\r\n"))
 }
 
+/// The answer to a health check of the proxy itself: 200, or 503 while it drains. `to_head`: without the body.
+/// `close`: the connection ends with it.
+pub fn health(draining: bool, to_head: bool, close: bool) -> Vec<u8> {
+    let (status, text) = if draining { (503, "draining") } else { (200, "ok") };
+    let body = format!("{{\"status\":\"{text}\"}}\n");
+    let connection = if close { "close" } else { "keep-alive" };
+    let head = format!(
+        "HTTP/1.1 {status} {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Cache-Control: no-store\r\nConnection: {connection}\r\n\r\n",
+        phrase(status),
+        body.len(),
+    );
+    if to_head { head.into_bytes() } else { (head + &body).into_bytes() }
+}
+
 fn answer(status: u16, kind: &str, text: &str, more_fields: &str) -> Vec<u8> {
     let cause = json!({ "type": kind, "reason": text });
     let body = json!({
@@ -65,6 +81,7 @@ fn answer(status: u16, kind: &str, text: &str, more_fields: &str) -> Vec<u8> {
 
 fn phrase(status: u16) -> &'static str {
     match status {
+        200 => "OK",
         400 => "Bad Request",
         408 => "Request Timeout",
         413 => "Content Too Large",

@@ -13,6 +13,22 @@ pub(super) fn token_len(bytes: &[u8]) -> usize {
     bytes.iter().position(|&byte| !TOKEN[usize::from(byte)]).unwrap_or(bytes.len())
 }
 
+/// A byte of a token (RFC 9110 section 5.6.2).
+pub fn is_token(byte: u8) -> bool {
+    TOKEN[usize::from(byte)]
+}
+
+/// Is this the name of a field (RFC 9110 section 5.1)?
+pub fn is_field_name(name: &[u8]) -> bool {
+    !name.is_empty() && token_len(name) == name.len()
+}
+
+/// Can this be the value of a field: no control byte but the tab, no blank at either end (RFC 9110 section 5.5)?
+pub fn is_field_value(value: &[u8]) -> bool {
+    let control = |byte: &u8| (*byte < SP && *byte != HT) || *byte == 0x7f;
+    trim(value).len() == value.len() && !value.iter().any(control)
+}
+
 /// Index of the first byte at or after `from` that is below `LOW` or is DEL. With 0x20 that is the
 /// first control byte, with 0x21 the first byte that is a control byte or a blank.
 #[inline]

@@ -87,6 +87,11 @@ impl Fields {
         self.has(METHOD_OVERRIDE)
     }
 
+    /// The mark of a replay.
+    pub(super) fn replayed(&self) -> bool {
+        self.has(REPLAYED)
+    }
+
     /// Judges the two framing fields together, once all fields are known.
     pub(super) fn check_framing(&self, http11: bool) -> Result<(), Refusal> {
         if !self.chunked() {
@@ -143,6 +148,9 @@ impl Fields {
             (7, b'u') if name.eq_ignore_ascii_case(b"upgrade") => self.mark(UPGRADE),
             (13, b'x') if name.eq_ignore_ascii_case(b"x-http-method") => {
                 self.mark(METHOD_OVERRIDE);
+            }
+            (16, b'x') if name.eq_ignore_ascii_case(super::REPLAY_FIELD.as_bytes()) => {
+                self.mark(REPLAYED);
             }
             (17, b'x') if name.eq_ignore_ascii_case(b"x-method-override") => {
                 self.mark(METHOD_OVERRIDE);
@@ -273,3 +281,4 @@ const CONNECTION_UPGRADE: u16 = 1 << 4;
 const EXPECT_CONTINUE: u16 = 1 << 5;
 const HOST: u16 = 1 << 6;
 const METHOD_OVERRIDE: u16 = 1 << 7;
+const REPLAYED: u16 = 1 << 8;

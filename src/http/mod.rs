@@ -13,6 +13,7 @@ mod bytes;
 mod chunks;
 mod fields;
 mod head;
+mod lines;
 mod malformed;
 mod refusal;
 mod request;
@@ -23,13 +24,18 @@ mod status_line;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{bad_gateway, not_tls, refusal, unavailable};
+pub use answer::{bad_gateway, health, not_tls, refusal, unavailable};
+pub use bytes::{is_field_name, is_field_value, is_token};
+pub use lines::{FieldLine, FieldLines, RequestLines};
 pub use malformed::Malformed;
 pub use refusal::Refusal;
 pub use request::{RequestFraming, RequestHead, RequestPart, RequestPiece};
 pub use request_line::{Method, Version};
 pub use response::{Answering, Eof, ResponseFraming, ResponseHead, ResponsePart, ResponsePiece};
 pub use safety::is_read_only_post;
+
+/// The field by which a replay marks its requests, so that nobody captures them a second time.
+pub const REPLAY_FIELD: &str = "X-Tapline-Replay";
 
 /// The bounds of one message's framing. They are wider than those of Elasticsearch and `OpenSearch`
 /// (4 KiB line, 8 to 16 KiB head), so that no client that works today is turned away.

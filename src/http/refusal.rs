@@ -121,6 +121,10 @@ refusals! {
     TrailerForbidden = 400 "trailer_forbidden",
     /// More trailer bytes than `trailer_bytes_max`, or more trailer fields than `fields_max`.
     TrailersTooLarge = 431 "trailers_too_large",
+    /// The head took longer than it may.
+    HeadTimeout = 408 "head_timeout",
+    /// The body came more slowly than it may.
+    BodyTooSlow = 408 "body_too_slow",
     /// The client ended in the middle of a message.
     CutShort = 400 "cut_short",
 }

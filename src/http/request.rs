@@ -60,6 +60,8 @@ pub struct RequestHead {
     /// The client offers another protocol; it holds once the source has answered 101. Never in
     /// HTTP/1.0 (RFC 9110 section 7.8).
     pub upgrade: bool,
+    /// It comes from a replay, see [`super::REPLAY_FIELD`].
+    pub replayed: bool,
     /// The connection ends after this exchange (RFC 9112 section 9.3).
     pub close: bool,
     /// The whole head in bytes: what was kept, the empty lines before it, its blank line.
@@ -181,6 +183,7 @@ fn request_head(complete: &Complete<RequestLine>) -> Result<RequestHead, Refusal
         headers_bytes: fields.bytes as i32,
         expect_continue: http11 && fields.expect_continue(),
         upgrade,
+        replayed: fields.replayed(),
         close: fields.close(http11),
         head_bytes: *head_bytes,
         content_length: fields.content_length,

@@ -46,6 +46,8 @@ struct Totals {
     gap_notes: u64,
     gap_requests: u64,
     gap_bytes: u64,
+    left_out_requests: u64,
+    left_out_bytes: u64,
     request_bytes: u64,
     response_bytes: u64,
 }
@@ -146,6 +148,10 @@ impl Description {
             self.totals.gap_notes += 1;
             self.totals.gap_requests += gap.requests;
             self.totals.gap_bytes += gap.bytes;
+        }
+        for left_out in &origin.left_out {
+            self.totals.left_out_requests += left_out.requests;
+            self.totals.left_out_bytes += left_out.bytes;
         }
     }
 
@@ -293,6 +299,11 @@ impl Summary<'_> {
         writeln!(out, "  dropped          {}", totals.requests_dropped)?;
         writeln!(out, "  undelivered      {}", totals.requests_undelivered)?;
         writeln!(out, "  refused          {}", totals.requests_refused)?;
+        writeln!(
+            out,
+            "  left out         {} on purpose ({} bytes)",
+            totals.left_out_requests, totals.left_out_bytes
+        )?;
         writeln!(out, "gaps")?;
         writeln!(out, "  sequences        {} missing", self.sequences_missing)?;
         writeln!(

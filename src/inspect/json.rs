@@ -14,7 +14,7 @@ use super::{
     text::{Moment, as_text},
 };
 use crate::{
-    capture::UndeliveredCause,
+    capture::{LeftOut, UndeliveredCause},
     proto::{Capture, Index, Provenance, TrafficObservation, TrafficStream},
 };
 
@@ -132,6 +132,10 @@ struct ProvenanceFields<'a> {
     refused: Option<RefusedFields<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     gap: Option<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -162,6 +166,19 @@ impl<'a> ProvenanceFields<'a> {
             gap: origin.gap.as_ref().map(
                 |gap| json!({ "cause": gap.cause, "requests": gap.requests, "bytes": gap.bytes }),
             ),
+            client: origin.client.as_deref(),
+            left_out: origin
+                .left_out
+                .iter()
+                .map(|left_out| {
+                    json!({
+                        "cause": left_out.cause,
+                        "because": LeftOut::describe(left_out.cause),
+                        "requests": left_out.requests,
+                        "bytes": left_out.bytes,
+                    })
+                })
+                .collect(),
         }
     }
 }

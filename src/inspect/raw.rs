@@ -10,7 +10,10 @@ use super::{
     source::Place,
     text::{Extent, data, printable},
 };
-use crate::proto::{Capture, Provenance, TrafficStream};
+use crate::{
+    capture::LeftOut,
+    proto::{Capture, Provenance, TrafficStream},
+};
 
 /// Prints records; the first one's time is where the relative times begin.
 #[derive(Debug)]
@@ -124,6 +127,12 @@ fn notes(out: &mut dyn Write, origin: &Provenance) -> io::Result<()> {
     }
     if let Some(gap) = &origin.gap {
         write!(out, " GAP[{}]", gap.bytes)?;
+    }
+    if let Some(client) = &origin.client {
+        write!(out, " CLIENT[{}]", printable(client.as_bytes()))?;
+    }
+    for left_out in &origin.left_out {
+        write!(out, " LEFT_OUT[{}]: {}", left_out.bytes, LeftOut::describe(left_out.cause))?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 mod doors;
 pub mod handover;
 mod listen;
+pub mod proxy_protocol;
 mod source;
 
 pub use doors::{AdoptError, Doors, Share};

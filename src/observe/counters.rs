@@ -76,6 +76,32 @@ counters! {
     Uncaptured = "requests_uncaptured",
     /// Bytes that passed uncaptured, both directions.
     UncapturedBytes = "bytes_uncaptured",
+    /// Requests left out of the records because the operator asked for it.
+    Suppressed = "requests_suppressed",
+    /// Bytes of them and of their answers.
+    SuppressedBytes = "bytes_suppressed",
+    /// Requests of a replay, left out of the records.
+    Replayed = "requests_replayed",
+    /// Bytes of them and of their answers.
+    ReplayedBytes = "bytes_replayed",
+    /// Health checks answered by tapline itself.
+    HealthChecks = "health_checks",
+    /// Requests forwarded with header fields set, added or removed.
+    Edited = "requests_edited",
+    /// Requests whose head is recorded with hashes in place of credentials.
+    Redacted = "requests_redacted",
+    /// Requests whose body, and answer's body, is recorded as hashes.
+    HiddenBodies = "bodies_hidden",
+    /// Connections turned away with 503 because there were too many.
+    Denied = "connections_denied",
+    /// Connections turned away because their address had too many.
+    DeniedAddress = "connections_denied_per_ip",
+    /// Connections closed because their PROXY protocol header was broken or missing.
+    PrefaceFaults = "proxy_protocol_errors",
+    /// Connections cut because the client took nothing of its answer for too long.
+    Stalled = "clients_stalled",
+    /// Connections closed because they were idle for too long.
+    IdleClosed = "connections_idle_closed",
     /// Connections to the source that could not be made; answered with 502.
     SourceUnreachable = "source_unreachable",
     /// Responses whose framing was nonsense; answered with 502 or cut.

@@ -190,6 +190,10 @@ pub struct Provenance {
     pub refused: Option<Refused>,
     #[prost(message, optional, tag = "6")]
     pub gap: Option<Gap>,
+    #[prost(message, repeated, tag = "7")]
+    pub left_out: Vec<LeftOut>,
+    #[prost(string, optional, tag = "8")]
+    pub client: Option<String>,
 }
 
 /// Requests at the end of the connection of which no byte reached the source.
@@ -218,6 +222,18 @@ pub struct Refused {
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 #[allow(missing_docs)]
 pub struct Gap {
+    #[prost(uint32, tag = "1")]
+    pub cause: u32,
+    #[prost(uint64, tag = "2")]
+    pub requests: u64,
+    #[prost(uint64, tag = "3")]
+    pub bytes: u64,
+}
+
+/// Whole requests that were left out on purpose, with their answers.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+#[allow(missing_docs)]
+pub struct LeftOut {
     #[prost(uint32, tag = "1")]
     pub cause: u32,
     #[prost(uint64, tag = "2")]

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use super::{
-    Gap, Provenance, Refused, Undelivered,
+    Gap, LeftOut, Provenance, Refused, Undelivered,
     wire::{DEPTH_MAX, Wire},
 };
 
@@ -280,6 +280,8 @@ fn provenance(content: &[u8], into: &mut Provenance) -> Result<()> {
             4 => undelivered(wire.bytes(layout)?, into.undelivered.get_or_insert_default())?,
             5 => refused(wire.bytes(layout)?, into.refused.get_or_insert_default())?,
             6 => gap(wire.bytes(layout)?, into.gap.get_or_insert_default())?,
+            7 => into.left_out.push(left_out(wire.bytes(layout)?)?),
+            8 => into.client = Some(wire.text(layout)?.to_owned()),
             _ => wire.skip(field, layout, DEPTH_MAX - 1)?,
         }
     }
@@ -322,6 +324,13 @@ fn gap(content: &[u8], into: &mut Gap) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn left_out(content: &[u8]) -> Result<LeftOut> {
+    // The same three fields.
+    let mut all = Gap::default();
+    gap(content, &mut all)?;
+    Ok(LeftOut { cause: all.cause, requests: all.requests, bytes: all.bytes })
 }
 
 /// Field 2 of a record, the observations.

@@ -1,16 +1,21 @@
 //! One client connection and its source connection: the state, and how it ends.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, mem, net::IpAddr};
 
 use super::{
+    Settings,
+    admission::Counted,
     core::{Core, Recorder, discard},
-    hold::{HoldQueue, Mark},
+    deadlines::Pace,
+    hold::HoldQueue,
+    request::{Arriving, Asked, Telling},
+    veil::Veil,
 };
 use crate::{
-    capture::{ConnectionId, Stamp, Stream, Undelivered, UndeliveredCause},
-    http::{Answering, Refusal, RequestFraming, ResponseFraming},
+    capture::{ConnectionId, LeftOut, Stamp, Stream, Undelivered, UndeliveredCause},
+    http::{Refusal, RequestFraming, ResponseFraming},
     observe::{Counter, Counters},
-    ring::{Fd, Ring, SendQueue, Token},
+    ring::{Fd, Ring, Segment, SendQueue, Token},
     tls::Session,
 };
 
@@ -33,7 +38,7 @@ pub(super) struct Connection {
     /// When the first bytes of an incomplete head came.
     pub(super) head_began: Option<Stamp>,
     /// Requests without a complete answer, oldest first.
-    pub(super) pipeline: VecDeque<Answering>,
+    pub(super) pipeline: VecDeque<Asked>,
     /// Bytes of the oldest answer have gone to the client.
     pub(super) answer_began: bool,
     /// The newest request asked for another protocol.
@@ -47,10 +52,31 @@ pub(super) struct Connection {
     pub(super) holding: bool,
     pub(super) hold: HoldQueue,
     pub(super) stream: Stream,
-    /// False while traffic passes uncaptured.
+    /// False while traffic passes uncaptured for want of memory.
     pub(super) capturing: bool,
+    /// Of the newest request; in a tunnel, of everything.
+    pub(super) telling: Telling,
     /// Requests and bytes that passed uncaptured since the last record.
     pub(super) gap: (u64, u64),
+    /// Requests and bytes that were left out since the last record, by [`LeftOut`].
+    pub(super) left_out: [(u64, u64); LeftOut::ALL.len()],
+    /// There is something to tell of the connection: not all of it was left out on purpose.
+    pub(super) told: bool,
+    /// Something goes to the source, or is likely to.
+    pub(super) asks_source: bool,
+    /// The connection ends when the client has what it is due.
+    pub(super) dismissed: bool,
+    /// What has come of a PROXY protocol header that is still to be complete.
+    pub(super) preface: Option<Vec<u8>>,
+    /// The client's, where it matters.
+    pub(super) address: Option<IpAddr>,
+    pub(super) counted: Option<Counted>,
+    /// Requests that have begun, and bytes of the client.
+    pub(super) begun: u64,
+    pub(super) client_bytes: u64,
+    pub(super) pace: Pace,
+    /// Where something is redacted.
+    pub(super) veil: Option<Box<Veil>>,
     /// The last record is finished.
     pub(super) stream_ended: bool,
     /// The client has sent something.
@@ -91,6 +117,8 @@ pub(super) struct Side {
     pub(super) sending: u64,
     /// Something that was queued for it was dropped: what it got is not all.
     pub(super) cut: bool,
+    /// Bytes of earlier sends.
+    pub(super) sent: u64,
     pub(super) receiving: Receiving,
     /// A hang-up watch is under way.
     pub(super) watching: bool,
@@ -134,16 +162,16 @@ pub(super) enum Phase {
     Closing,
 }
 
-/// A request between its head and its end.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Arriving {
-    pub(super) held: bool,
-    pub(super) first_line_bytes: i32,
-    pub(super) headers_bytes: i32,
-    /// Where its first byte stands in the held queue.
-    pub(super) mark: Mark,
-    /// Some of it was recorded or queued for the source.
-    pub(super) forwarded: bool,
+/// What becomes of bytes once they are recorded.
+pub(super) enum Hold {
+    /// They are sent without waiting for the record.
+    No,
+    /// They are sent from the record when it is durable.
+    InRecord,
+    /// This is sent in their place when they are durable.
+    Instead(Segment),
+    /// Nothing is sent for them: what is recorded next is sent in their place too.
+    Before,
 }
 
 impl Side {
@@ -187,7 +215,19 @@ impl Connection {
             hold: HoldQueue::default(),
             stream: Stream::new(id),
             capturing: false,
+            telling: Telling::Miss,
             gap: (0, 0),
+            left_out: [(0, 0); LeftOut::ALL.len()],
+            told: false,
+            asks_source: false,
+            dismissed: false,
+            preface: None,
+            address: None,
+            counted: None,
+            begun: 0,
+            client_bytes: 0,
+            pace: Pace::default(),
+            veil: None,
             stream_ended: false,
             has_bytes: false,
             dirty: false,
@@ -241,15 +281,30 @@ impl Connection {
         recorder.finish(&mut self.stream, self.token, last, held, counters);
     }
 
-    /// Counts bytes that pass uncaptured for want of memory; `starts`: a request begins with them.
-    pub(super) fn miss<R: Ring>(&mut self, core: &CoreParts<'_, R>, bytes: usize, starts: bool) {
-        if !core.capture {
+    /// Counts bytes that pass uncaptured, for want of memory or on purpose; `starts`: a request begins with them.
+    pub(super) fn miss<R: Ring>(
+        &mut self,
+        core: &CoreParts<'_, R>,
+        telling: Telling,
+        bytes: usize,
+        starts: bool,
+    ) {
+        if !core.settings.capture {
             return;
         }
         let (requests, bytes) = (u64::from(starts), bytes as u64);
-        self.gap = (self.gap.0 + requests, self.gap.1 + bytes);
-        core.counters.add(Counter::Uncaptured, requests);
-        core.counters.add(Counter::UncapturedBytes, bytes);
+        let (sum, counters) = match telling {
+            Telling::LeaveOut(cause) => {
+                (&mut self.left_out[cause.index()], left_out_counters(cause))
+            }
+            Telling::Record | Telling::Miss => {
+                self.told = true;
+                (&mut self.gap, [Counter::Uncaptured, Counter::UncapturedBytes])
+            }
+        };
+        *sum = (sum.0 + requests, sum.1 + bytes);
+        core.counters.add(counters[0], requests);
+        core.counters.add(counters[1], bytes);
     }
 
     /// Records bytes of one side, over as many records as it takes; held ones are entered into the held queue.
@@ -258,12 +313,13 @@ impl Connection {
         core: &mut CoreParts<'_, R>,
         side: u8,
         bytes: &[u8],
-        held: bool,
+        mut hold: Hold,
     ) {
+        self.told = true;
         let mut rest = bytes;
         let mut starts = self.arriving.is_some_and(|arriving| !arriving.forwarded);
         while !rest.is_empty() {
-            let room = self.stream.room(&core.recorder.identity, core.record_bytes_max);
+            let room = self.stream.room(&core.recorder.identity, core.settings.record_bytes_max);
             if room == 0 {
                 self.finish_record(core.recorder, core.counters, false);
                 continue;
@@ -273,13 +329,26 @@ impl Connection {
                 CLIENT => self.stream.read(to, stamp, now),
                 _ => self.stream.write(to, stamp, now),
             });
-            if held {
-                self.hold.hold(place, now.len() as u32, starts, core.now_ns);
-                starts = false;
+            match &mut hold {
+                Hold::No => {}
+                Hold::InRecord => {
+                    self.hold.hold(place, now.len() as u32, starts, core.now_ns);
+                    starts = false;
+                }
+                // Of a stretch over several records, the last one lets go of what is sent.
+                Hold::Instead(segment) if later.is_empty() => {
+                    let segment = mem::replace(segment, Segment::owned(Vec::new()));
+                    self.hold.instead(place.record, segment, starts, core.now_ns);
+                    starts = false;
+                }
+                Hold::Instead(_) | Hold::Before => {
+                    let nothing = Segment::owned(Vec::new());
+                    self.hold.instead(place.record, nothing, false, core.now_ns);
+                }
             }
             rest = later;
         }
-        if self.stream.open_bytes() >= core.record_bytes_target {
+        if self.stream.open_bytes() >= core.settings.record_bytes_target() {
             self.finish_record(core.recorder, core.counters, false);
         }
     }
@@ -290,19 +359,22 @@ impl Connection {
         core: &mut Core<R>,
         observe: impl FnOnce(&mut Stream, &mut crate::capture::Context<'_>, &Stamp),
     ) {
-        if !core.settings.capture || self.stream_ended {
+        let told = self.told || !self.request.kept().is_empty();
+        if !core.settings.capture || self.stream_ended || !told {
             return;
         }
         core.recorder.on(|to, stamp| observe(&mut self.stream, to, stamp));
     }
 
-    /// Writes the last record of the connection. Connections that never sent a byte leave no trace.
+    /// Writes the last record of the connection. Connections of which there is nothing to tell leave no trace.
     pub(super) fn end_stream<R: Ring>(&mut self, core: &mut Core<R>) {
         if self.stream_ended {
             return;
         }
-        if self.has_bytes && core.settings.capture {
+        self.told |= !self.request.kept().is_empty();
+        if self.told && core.settings.capture {
             self.note_gap();
+            self.end_veil(core);
             self.record_unfinished_head(core);
             self.record_small(core, Stream::close);
             self.finish_record(&mut core.recorder, &core.counters, true);
@@ -312,12 +384,21 @@ impl Connection {
 
     /// The records say from here on what passed by them.
     pub(super) fn note_gap(&mut self) {
-        let (requests, bytes) = std::mem::take(&mut self.gap);
+        let (requests, bytes) = mem::take(&mut self.gap);
         if bytes > 0 {
             self.stream.note(|notes| {
                 let (r, b) = notes.gap.unwrap_or_default();
                 notes.gap = Some((r + requests, b + bytes));
             });
+        }
+        for (index, left_out) in self.left_out.iter_mut().enumerate() {
+            let (requests, bytes) = mem::take(left_out);
+            if bytes > 0 {
+                self.stream.note(|notes| {
+                    let (r, b) = notes.left_out[index];
+                    notes.left_out[index] = (r + requests, b + bytes);
+                });
+            }
         }
     }
 
@@ -327,8 +408,7 @@ impl Connection {
             return;
         }
         let kept = self.request.take_kept();
-        let mut parts = CoreParts::of(core);
-        self.record(&mut parts, CLIENT, &kept, false);
+        self.record_front(core, kept);
     }
 
     /// Ends the connection: nothing more is sent, both sockets are closed as soon as the kernel lets go of them.
@@ -368,8 +448,9 @@ impl Connection {
         answer: Vec<u8>,
         why: &str,
     ) {
-        if self.capturing && !self.stream_ended {
-            self.record(&mut CoreParts::of(core), SOURCE, &answer, false);
+        let telling = self.pipeline.front().map_or(self.telling, |asked| asked.telling);
+        if telling == Telling::Record && !self.stream_ended {
+            self.record(&mut CoreParts::of(core), SOURCE, &answer, Hold::No);
         }
         self.record_small(core, |stream, to, stamp| stream.exception(to, stamp, why));
         self.answer(core, answer);
@@ -377,26 +458,30 @@ impl Connection {
 
     /// Answers the client by itself and ends the conversation. The source connection is dropped.
     pub(super) fn answer<R: Ring>(&mut self, core: &mut Core<R>, answer: Vec<u8>) {
+        // Behind the source's FIN there is nowhere to say it.
+        if !self.client.shut && !answer.is_empty() {
+            self.client.out.push(Segment::owned(answer));
+        }
+        self.dismiss(core);
+    }
+
+    /// The client has all it will get: the source connection is dropped, and what still comes is discarded.
+    pub(super) fn dismiss<R: Ring>(&mut self, core: &mut Core<R>) {
         self.end_stream(core);
         self.drop_queued(core, SOURCE);
         self.close_side(core, SOURCE, true);
-        // Behind the source's FIN there is nowhere to say it.
-        if !self.client.shut && !answer.is_empty() {
-            self.client.out.push(crate::ring::Segment::owned(answer));
-        }
         self.phase = Phase::Answered;
         core.timers.set(super::timers::Deadline::Linger, self.token, core.now.monotonic_ns);
     }
 
     /// Drops what is held and notes which requests never reached the source: the held ones, or all of them if there
-    /// never was a connection to it. Returns how many.
-    pub(super) fn drop_held<R: Ring>(
-        &mut self,
-        core: &mut Core<R>,
-        cause: UndeliveredCause,
-    ) -> u32 {
+    /// never was a connection to it.
+    pub(super) fn drop_held<R: Ring>(&mut self, core: &mut Core<R>, cause: UndeliveredCause) {
         let unconnected = self.upstream != Upstream::Connected;
-        let never_sent = if unconnected { self.pipeline.len() as u32 } else { 0 };
+        // Only what is in the records can be taken back in them.
+        let recorded = |asked: &&Asked| asked.telling == Telling::Record;
+        let never_sent =
+            if unconnected { self.pipeline.iter().filter(recorded).count() as u32 } else { 0 };
         let Core { ring, recorder, counters, .. } = core;
         let held = self.hold.clear(&mut |segment| discard(ring, &mut recorder.pool, segment));
         let requests = held.max(never_sent);
@@ -408,7 +493,6 @@ impl Connection {
                 notes.undelivered = Some(Undelivered { requests, cause });
             });
         }
-        requests
     }
 
     pub(super) fn drop_queued<R: Ring>(&mut self, core: &mut Core<R>, side: u8) {
@@ -427,22 +511,27 @@ impl Connection {
 pub(super) struct CoreParts<'a, R> {
     pub(super) recorder: &'a mut Recorder,
     pub(super) counters: &'a Counters,
-    /// False with `--no-capture`.
-    pub(super) capture: bool,
-    pub(super) record_bytes_max: usize,
-    pub(super) record_bytes_target: usize,
+    pub(super) settings: &'a Settings,
+    pub(super) draining: bool,
     pub(super) now_ns: u64,
     pub(super) ring: &'a R,
+}
+
+/// The counters of requests and bytes that are left out for this reason.
+fn left_out_counters(cause: LeftOut) -> [Counter; 2] {
+    match cause {
+        LeftOut::Suppressed => [Counter::Suppressed, Counter::SuppressedBytes],
+        LeftOut::Replayed => [Counter::Replayed, Counter::ReplayedBytes],
+    }
 }
 
 impl<'a, R: Ring> CoreParts<'a, R> {
     pub(super) fn of(core: &'a mut Core<R>) -> Self {
         Self {
-            capture: core.settings.capture,
-            record_bytes_max: core.settings.record_bytes_max,
-            record_bytes_target: core.settings.record_bytes_target(),
             recorder: &mut core.recorder,
             counters: &core.counters,
+            settings: &core.settings,
+            draining: core.drain.is_some(),
             now_ns: core.now.monotonic_ns,
             ring: &core.ring,
         }

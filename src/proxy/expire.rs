@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{
     connection::{Connection, Upstream},
     core::Core,
+    request::Asked,
     worker::Worker,
 };
 use crate::{capture::UndeliveredCause, http, observe::Counter, ring::Ring};
@@ -62,7 +63,9 @@ impl Connection {
         core.counters.add(Counter::Expired, 1);
         let whole = self.hold.begins_whole() && !self.tunnel;
         let connected = self.upstream == Upstream::Connected;
-        let dropped = self.drop_held(core, UndeliveredCause::Unstored) as usize;
+        let waits = |asked: &Asked| asked.waits.is_some_and(|mark| self.hold.has_all_from(mark));
+        let asked_before = self.pipeline.iter().take_while(|asked| !waits(asked)).count();
+        self.drop_held(core, UndeliveredCause::Unstored);
         if !whole {
             self.record_small(core, |stream, to, stamp| stream.exception(to, stamp, CUT));
             self.close(core, true, true);
@@ -70,7 +73,7 @@ impl Connection {
         }
         self.arriving = None;
         self.expired = true;
-        self.pipeline.truncate(self.pipeline.len().saturating_sub(dropped));
+        self.pipeline.truncate(asked_before);
         if !connected {
             // Nothing went before it: there is no connection to the source yet.
             self.pipeline.clear();

@@ -1,7 +1,8 @@
 //! What must not reach the source yet, in order: the byte-prefix release.
 //!
 //! Bytes of a held request are named by where they lie in a record. When the record comes back durable, its memory
-//! becomes what is sent. Bytes that need no record of their own but came later on the connection queue behind.
+//! becomes what is sent; where other bytes are to be sent than were recorded, these wait in its place. Bytes that need
+//! no record of their own but came later on the connection queue behind.
 
 use std::{collections::VecDeque, rc::Rc};
 
@@ -35,8 +36,28 @@ struct Entry {
 
 #[derive(Debug)]
 enum What {
-    Held { place: Place, len: u32 },
+    /// Waits for its record, of whose memory it is sent.
+    Held {
+        place: Place,
+        len: u32,
+    },
+    /// Waits for this record; perhaps empty, where another record of the same stretch has the bytes to send.
+    Instead {
+        record: u32,
+        segment: Segment,
+    },
     Behind(Segment),
+}
+
+impl Entry {
+    /// Its record is durable: what stands in for the record's bytes may go.
+    fn set_free(&mut self) {
+        let empty = What::Behind(Segment::owned(Vec::new()));
+        self.what = match std::mem::replace(&mut self.what, empty) {
+            What::Instead { segment, .. } => What::Behind(segment),
+            other => other,
+        };
+    }
 }
 
 /// A point in the queue; see [`HoldQueue::mark`].
@@ -70,7 +91,14 @@ impl HoldQueue {
 
     /// Whether nothing of the oldest request here has been released.
     pub(super) fn begins_whole(&self) -> bool {
-        self.entries.front().is_none_or(|entry| entry.starts_request)
+        // What stands in for several records begins with entries that have nothing to send.
+        let sends = |entry: &&Entry| !matches!(&entry.what, What::Instead { segment, .. } if segment.is_empty());
+        self.entries.iter().find(sends).is_none_or(|entry| entry.starts_request)
+    }
+
+    /// Whether nothing from `mark` on has been released.
+    pub(super) fn has_all_from(&self, mark: Mark) -> bool {
+        self.pushed - self.entries.len() as u64 <= mark.0
     }
 
     /// Bytes in a record, not to be sent before it is durable.
@@ -78,6 +106,19 @@ impl HoldQueue {
         self.bytes += u64::from(len);
         self.newest_record = place.record;
         self.push(What::Held { place, len }, starts_request, now_ns);
+    }
+
+    /// Bytes to be sent instead of some that lie in `record`, not before it is durable.
+    pub(super) fn instead(
+        &mut self,
+        record: u32,
+        segment: Segment,
+        starts_request: bool,
+        now_ns: u64,
+    ) {
+        self.bytes += segment.len() as u64;
+        self.newest_record = record;
+        self.push(What::Instead { record, segment }, starts_request, now_ns);
     }
 
     /// Bytes that may go as soon as everything before them has gone.
@@ -128,6 +169,11 @@ impl HoldQueue {
         out: &mut SendQueue,
     ) -> Option<Vec<u8>> {
         self.records_under_way = self.records_under_way.saturating_sub(1);
+        for entry in &mut self.entries {
+            if matches!(entry.what, What::Instead { record, .. } if record == number) {
+                entry.set_free();
+            }
+        }
         let of_record =
             |e: &Entry| matches!(&e.what, What::Held { place, .. } if place.record == number);
         let parts = self.entries.iter().filter(|e| of_record(e)).count();
@@ -154,7 +200,9 @@ impl HoldQueue {
                 return;
             };
             self.bytes -= segment.len() as u64;
-            out.push(segment);
+            if !segment.is_empty() {
+                out.push(segment);
+            }
         }
     }
 
@@ -166,7 +214,7 @@ impl HoldQueue {
     fn forget(&mut self, entry: Entry, freed: &mut impl FnMut(Segment)) {
         match entry.what {
             What::Held { len, .. } => self.bytes -= u64::from(len),
-            What::Behind(segment) => {
+            What::Behind(segment) | What::Instead { segment, .. } => {
                 self.bytes -= segment.len() as u64;
                 freed(segment);
             }
@@ -210,6 +258,21 @@ mod tests {
         assert!(queue.durable(1, b"--put".to_vec(), &mut out).is_none());
         assert_eq!(drain(&mut out), b"putgetz");
         assert!(queue.is_empty() && queue.bytes() == 0 && queue.records_under_way() == 0);
+    }
+
+    #[test]
+    fn what_stands_in_for_a_record_waits_for_all_of_it() {
+        let (mut queue, mut out) = (HoldQueue::default(), SendQueue::default());
+        queue.instead(1, Segment::owned(Vec::new()), true, 0);
+        queue.instead(2, Segment::owned(b"edited".to_vec()), false, 0);
+        queue.hold(Place { record: 2, offset: 1 }, 4, false, 0);
+        assert!(queue.waits_for(2));
+        assert!(queue.durable(2, b"-body".to_vec(), &mut out).is_none());
+        assert!(out.is_empty());
+        // None of its memory is sent: it comes back.
+        assert_eq!(queue.durable(1, b"head".to_vec(), &mut out), Some(b"head".to_vec()));
+        assert_eq!(drain(&mut out), b"editedbody");
+        assert!(queue.is_empty() && queue.bytes() == 0);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Client bytes: cut into requests, recorded, and queued for the source at once or held.
 
 use super::{
-    connection::{Arriving, CLIENT, Connection, CoreParts, Phase},
+    connection::{CLIENT, Connection, CoreParts, Hold, Phase},
     core::{Core, discard},
+    request::{Arriving, Asked, Telling, Way},
     secure::Arrival,
 };
 use crate::{
-    capture::{Stamp, Stream, UndeliveredCause},
+    capture::{LeftOut, Stamp, Stream, UndeliveredCause},
+    filter::Verdict,
     http::{Answering, Method, Refusal, RequestHead, RequestPart},
     observe::Counter,
     ring::{Errno, Ring, Segment},
@@ -15,21 +17,21 @@ use crate::{
 impl Connection {
     /// Bytes came from the client.
     pub(super) fn client_data<R: Ring>(&mut self, core: &mut Core<R>, arrival: Arrival<'_>) {
-        let over = self.refused.is_some() || self.expired || self.reset_after_flush;
-        if self.phase != Phase::Flowing || over {
+        let deaf =
+            self.refused.is_some() || self.expired || self.reset_after_flush || self.dismissed;
+        if self.phase != Phase::Flowing || deaf {
             arrival.release(&mut core.ring);
             return;
         }
         self.has_bytes = true;
         let len = arrival.len();
+        self.client_bytes += len as u64;
         let scarce = core.is_scarce();
-        let settings = &core.settings;
-        let (limits, capture, hold_all_posts) =
-            (settings.limits, settings.capture, settings.hold_all_posts);
         let mut parts = CoreParts::of(core);
-        let ring = parts.ring;
+        let (ring, limits, filter) =
+            (parts.ring, parts.settings.limits, parts.settings.filter.as_deref());
         let bytes = arrival.bytes(ring);
-        let mut pass = Pass { arrival, scarce, shares: 0 };
+        let mut pass = Pass::new(arrival, scarce);
         let (mut at, mut run, mut refusal) = (0, 0, None);
         if self.tunnel {
             at = len;
@@ -49,16 +51,34 @@ impl Connection {
                 }
                 RequestPart::Head(head) => {
                     run = at;
-                    self.begin_request(&mut parts, &head, capture, hold_all_posts);
-                    self.forward_kept(&mut parts);
+                    if let Some(filter) = filter {
+                        let rest = &bytes[at..at + piece.len];
+                        if self.begin_filtered(&mut parts, filter, &head, rest) {
+                            run = at + piece.len;
+                        }
+                    } else {
+                        self.begin_request(&mut parts, &head, Verdict::Record);
+                        self.forward_kept(&mut parts);
+                    }
                 }
-                RequestPart::Body => {}
+                RequestPart::Body => {
+                    if let Some(redaction) = filter.and_then(|filter| filter.redaction.as_ref()) {
+                        let body = &bytes[at..at + piece.len];
+                        if self.veil_request(&mut parts, redaction, body, piece.end) {
+                            run = at + piece.len;
+                        }
+                    }
+                }
             }
             at += piece.len;
             if piece.end {
                 self.forward(&mut parts, &mut pass, bytes, run, at);
                 self.end_request(&mut parts);
                 run = at;
+            }
+            if self.dismissed {
+                run = len;
+                break;
             }
         }
         if let Some(reason) = refusal {
@@ -67,8 +87,7 @@ impl Connection {
         } else if run < len {
             self.forward(&mut parts, &mut pass, bytes, run, len);
         }
-        let shares = pass.shares;
-        arrival.share(&mut core.ring, shares);
+        pass.settle(&mut core.ring);
         if refusal.is_some() {
             self.after_refusal(core);
         }
@@ -92,47 +111,72 @@ impl Connection {
         self.close(core, true, true);
     }
 
-    fn begin_request<R: Ring>(
+    pub(super) fn begin_request<R: Ring>(
         &mut self,
         core: &mut CoreParts<'_, R>,
         request: &RequestHead,
-        capture: bool,
-        hold_all_posts: bool,
+        verdict: Verdict,
     ) {
         core.counters.add(Counter::Requests, 1);
-        let held = capture && (!request.safe || (hold_all_posts && request.read_only_post));
-        // What is held is always captured. The rest passes uncaptured rather than wait for memory; the change from one
-        // to the other happens between conversations, so that an answer is not separated from its request.
-        let was_capturing = self.capturing;
-        if held || self.pipeline.is_empty() {
-            self.capturing = capture && (held || !core.recorder.is_over_budget());
+        self.begun += 1;
+        let (capture, hold_all_posts) = (core.settings.capture, core.settings.hold_all_posts);
+        let (mut way, mut telling) = (Way::Free, Telling::LeaveOut(LeftOut::Suppressed));
+        match verdict {
+            Verdict::Record if request.replayed && !core.settings.record_replayed => {
+                telling = Telling::LeaveOut(LeftOut::Replayed);
+            }
+            Verdict::Record => {
+                if capture && (!request.safe || (hold_all_posts && request.read_only_post)) {
+                    way = Way::Held;
+                    core.counters.add(Counter::Held, 1);
+                }
+                telling = self.telling_of(core, way == Way::Held);
+            }
+            Verdict::LeaveOut => {}
+            Verdict::Answer => way = Way::Own,
         }
-        if self.capturing && !was_capturing {
-            self.note_gap();
+        let answering =
+            if request.method == Method::Head { Answering::Head } else { Answering::Other };
+        if way != Way::Own {
+            if self.pipeline.is_empty() {
+                self.asked_ns = core.now_ns;
+            }
+            self.asks_source = true;
+            self.telling = telling;
+            self.upgrade_asked = request.upgrade;
+            let waits = (way == Way::Held || !self.hold.is_empty()).then(|| self.hold.mark());
+            let asked = Asked { answering, telling, waits, hides_body: false, own: None };
+            self.pipeline.push_back(asked);
         }
-        if held {
-            core.counters.add(Counter::Held, 1);
-        }
-        self.upgrade_asked = request.upgrade;
-        if self.pipeline.is_empty() {
-            self.asked_ns = core.now_ns;
-        }
-        self.pipeline.push_back(if request.method == Method::Head {
-            Answering::Head
-        } else {
-            Answering::Other
-        });
         self.arriving = Some(Arriving {
-            held,
+            way,
+            telling,
             first_line_bytes: request.first_line_bytes,
             headers_bytes: request.headers_bytes,
             mark: self.hold.mark(),
             forwarded: false,
+            answering,
+            close: request.close,
+            waits_for_100: request.expect_continue,
         });
     }
 
+    /// What is held is always captured. The rest passes uncaptured rather than wait for memory; the change from one to
+    /// the other happens between conversations, so that an answer is not separated from its request.
+    fn telling_of<R: Ring>(&mut self, core: &mut CoreParts<'_, R>, held: bool) -> Telling {
+        let is_left_out = |asked: &Asked| matches!(asked.telling, Telling::LeaveOut(_));
+        if held || self.pipeline.iter().all(is_left_out) {
+            self.capturing = core.settings.capture && (held || !core.recorder.is_over_budget());
+        }
+        if !self.capturing {
+            return Telling::Miss;
+        }
+        self.note_gap();
+        Telling::Record
+    }
+
     /// The part of a head that came in earlier buffers: recorded with the time at which it began.
-    fn forward_kept<R: Ring>(&mut self, core: &mut CoreParts<'_, R>) {
+    pub(super) fn forward_kept<R: Ring>(&mut self, core: &mut CoreParts<'_, R>) {
         let kept = self.request.head_kept();
         let began = self.head_began.take();
         if kept.is_empty() {
@@ -155,19 +199,10 @@ impl Connection {
         to: usize,
     ) {
         let part = &bytes[from..to];
-        if part.is_empty() {
+        if part.is_empty() || self.is_own() {
             return;
         }
-        self.pass_on(core, part, |core| {
-            let Arrival::Lent(chunk) = pass.arrival else { return core.recorder.copy(part) };
-            if pass.scarce {
-                core.counters.add(Counter::Copied, 1);
-                return core.recorder.copy(part);
-            }
-            pass.shares += 1;
-            let (offset, len) = (chunk.offset + from as u32, part.len() as u32);
-            Segment::Provided { buffer: chunk.buffer, offset, len }
-        });
+        self.pass_on(core, part, |core| pass.segment(core, part, from));
     }
 
     /// Records `part` and queues it: held in its record, behind what is held, or for sending (as what `segment` makes).
@@ -177,25 +212,42 @@ impl Connection {
         part: &[u8],
         segment: impl FnOnce(&mut CoreParts<'_, R>) -> Segment,
     ) {
-        // In a tunnel nothing is positively known to be safe.
-        let held = self.arriving.map_or(self.tunnel && self.capturing, |arriving| arriving.held);
         core.counters.add(Counter::ToSource, part.len() as u64);
-        let starts = self.arriving.is_some_and(|arriving| !arriving.forwarded);
         self.shed(core);
-        if self.capturing {
-            self.record(core, CLIENT, part, held);
+        let (held, telling, starts) = match &self.arriving {
+            Some(arriving) => (arriving.held(), arriving.telling, !arriving.forwarded),
+            // In a tunnel nothing is positively known to be safe.
+            None => (self.tunnel && self.telling == Telling::Record, self.telling, false),
+        };
+        if telling == Telling::Record {
+            let hold = if held { Hold::InRecord } else { Hold::No };
+            self.record(core, CLIENT, part, hold);
         } else {
-            self.miss(core, part.len(), starts);
+            self.miss(core, telling, part.len(), starts);
         }
-        if !held {
-            if self.hold.is_empty() {
-                let segment = segment(core);
-                self.source.out.push(segment);
-            } else {
-                let copy = core.recorder.copy(part);
-                self.hold.behind(copy, starts, core.now_ns);
-            }
+        if !held && self.hold.is_empty() {
+            let segment = segment(core);
+            self.source.out.push(segment);
+        } else if !held {
+            let copy = core.recorder.copy(part);
+            self.queue(copy, core.now_ns);
         }
+        self.begun();
+    }
+
+    /// Queues what need not wait for a record of its own.
+    pub(super) fn queue(&mut self, segment: Segment, now_ns: u64) {
+        if self.hold.is_empty() {
+            self.source.out.push(segment);
+            return;
+        }
+        // What stands in no record cannot be taken back in them.
+        let recorded = |a: &Arriving| !a.forwarded && a.telling == Telling::Record;
+        self.hold.behind(segment, self.arriving.as_ref().is_some_and(recorded), now_ns);
+    }
+
+    /// Some of the request has been recorded or queued.
+    pub(super) fn begun(&mut self) {
         if let Some(arriving) = &mut self.arriving {
             arriving.forwarded = true;
         }
@@ -204,19 +256,28 @@ impl Connection {
     /// Lets the rest of the conversation pass uncaptured when memory is far gone: an answer has no
     /// bound, and only what is held may wait.
     pub(super) fn shed<R: Ring>(&mut self, core: &mut CoreParts<'_, R>) {
-        let held = self.arriving.is_some_and(|arriving| arriving.held);
+        let held = self.arriving.as_ref().is_some_and(Arriving::held);
         if !self.capturing || self.tunnel || held || !core.recorder.is_far_over_budget() {
             return;
         }
         self.capturing = false;
-        if self.arriving.is_some_and(|arriving| arriving.forwarded) {
+        for asked in &mut self.pipeline {
+            asked.telling = asked.telling.without_memory();
+        }
+        let Some(arriving) = &mut self.arriving else { return };
+        let broken = arriving.telling == Telling::Record && arriving.forwarded;
+        arriving.telling = arriving.telling.without_memory();
+        if broken {
             core.recorder.on(|to, stamp| self.stream.request_dropped(to, stamp));
         }
     }
 
     fn end_request<R: Ring>(&mut self, core: &mut CoreParts<'_, R>) {
+        if self.is_own() {
+            return self.end_own(core);
+        }
         let Some(arriving) = self.arriving.take() else { return };
-        if self.capturing {
+        if arriving.telling == Telling::Record {
             let (line, headers) = (arriving.first_line_bytes, arriving.headers_bytes);
             core.recorder.on(|to, stamp| self.stream.end_of_request(to, stamp, line, headers));
         }
@@ -226,10 +287,22 @@ impl Connection {
     fn refuse<R: Ring>(&mut self, core: &mut CoreParts<'_, R>, reason: Refusal, arrived: &[u8]) {
         core.counters.refuse(reason);
         self.refused = Some(reason);
+        self.told = true;
         let kept = self.request.take_kept();
-        let crc = crc32c::crc32c_append(crc32c::crc32c(&kept), arrived);
+        // A checksum would let passwords be tried out against it.
+        let hides = core.settings.filter.as_ref().is_some_and(|filter| filter.redaction.is_some());
+        let crc = if hides { 0 } else { crc32c::crc32c_append(crc32c::crc32c(&kept), arrived) };
+        if let Some(veil) = &mut self.veil {
+            veil.request = None;
+        }
         let bytes = (kept.len() + arrived.len()) as u64;
         self.stream.note(|notes| notes.refused = Some((reason.reason(), bytes, crc)));
+    }
+
+    /// Refuses what is arriving for what it has come to, not for what came.
+    pub(super) fn refuse_late<R: Ring>(&mut self, core: &mut Core<R>, reason: Refusal) {
+        self.refuse(&mut CoreParts::of(core), reason, &[]);
+        self.after_refusal(core);
     }
 
     fn after_refusal<R: Ring>(&mut self, core: &mut Core<R>) {
@@ -243,10 +316,10 @@ impl Connection {
             let free = &mut |segment| discard(ring, &mut recorder.pool, segment);
             let whole = self.hold.drop_from(arriving.mark, free);
             begun = arriving.forwarded && !(queued && whole);
-            if arriving.forwarded && self.capturing {
+            if arriving.forwarded && arriving.telling == Telling::Record {
                 self.record_small(core, Stream::request_dropped);
             }
-            if !begun {
+            if !begun && arriving.way != Way::Own {
                 self.pipeline.pop_back();
             }
         }
@@ -260,10 +333,38 @@ impl Connection {
 }
 
 /// How the bytes of one buffer are passed on without a copy.
-struct Pass<'a> {
-    arrival: Arrival<'a>,
+pub(super) struct Pass<'a> {
+    pub(super) arrival: Arrival<'a>,
     /// Buffers are scarce: copy instead of keeping this one.
-    scarce: bool,
+    pub(super) scarce: bool,
     /// Segments that point into the buffer.
-    shares: u16,
+    pub(super) shares: u16,
+}
+
+impl<'a> Pass<'a> {
+    pub(super) fn new(arrival: Arrival<'a>, scarce: bool) -> Self {
+        Self { arrival, scarce, shares: 0 }
+    }
+
+    /// A segment for `part` of the bytes, which begins at `from`.
+    pub(super) fn segment<R: Ring>(
+        &mut self,
+        core: &mut CoreParts<'_, R>,
+        part: &[u8],
+        from: usize,
+    ) -> Segment {
+        let Arrival::Lent(chunk) = self.arrival else { return core.recorder.copy(part) };
+        if self.scarce {
+            core.counters.add(Counter::Copied, 1);
+            return core.recorder.copy(part);
+        }
+        self.shares += 1;
+        let (offset, len) = (chunk.offset + from as u32, part.len() as u32);
+        Segment::Provided { buffer: chunk.buffer, offset, len }
+    }
+
+    /// Gives back what nobody keeps.
+    pub(super) fn settle<R: Ring>(&self, ring: &mut R) {
+        self.arrival.share(ring, self.shares);
+    }
 }

@@ -14,18 +14,24 @@
 //! Invariants:
 //! - no byte of a held request is queued for the source before the record that contains it came back durable, and none
 //!   before all bytes of the connection that precede it;
-//! - bytes are forwarded as they came, in the order in which they came, or not at all;
+//! - bytes are forwarded as they came but for the head fields that a filter sets, in the order in which they came, or
+//!   not at all;
 //! - a connection's descriptors are closed only when no operation is under way on them.
 
+mod admission;
+mod arrival;
 mod connection;
 mod control;
 mod core;
+mod deadlines;
 mod ends;
 mod expire;
+mod filtered;
 mod hold;
 mod intake;
 mod outstanding;
 mod relay;
+mod request;
 mod seal;
 mod secure;
 mod settings;
@@ -34,9 +40,11 @@ mod slab;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod veil;
 mod worker;
 
 pub use self::core::Now;
+pub use admission::Admission;
 pub use control::{Control, Haste};
 pub use settings::Settings;
 pub use worker::{Listener, Parts, Worker};

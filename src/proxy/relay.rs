@@ -1,8 +1,10 @@
 //! Source bytes: passed to the client at once, recorded, and followed only to know which request they answer.
 
 use super::{
-    connection::{Connection, CoreParts, Phase, SOURCE, Upstream},
+    connection::{Connection, CoreParts, Hold, Phase, SOURCE, Upstream},
     core::Core,
+    intake::Pass,
+    request::Telling,
     secure::Arrival,
     timers::Deadline,
 };
@@ -10,8 +12,8 @@ use crate::{
     capture::UndeliveredCause,
     config::limits,
     http::{self, Eof, ResponsePart},
-    observe::{Counter, Timing},
-    ring::{Chunk, Errno, Ring, Segment},
+    observe::{Counter, Counters, Timing},
+    ring::{Errno, Ring},
     tls::Session,
 };
 
@@ -22,12 +24,11 @@ impl Connection {
             arrival.release(&mut core.ring);
             return;
         }
-        let (good, fault) = self.follow(core, arrival);
-        if good == 0 {
-            arrival.release(&mut core.ring);
-        } else {
-            self.pass_back(core, arrival, good);
-        }
+        let mut pass = Pass::new(arrival, core.is_scarce());
+        let mut parts = CoreParts::of(core);
+        let bytes = arrival.bytes(parts.ring);
+        let fault = self.follow(&mut parts, &mut pass, bytes);
+        pass.settle(&mut core.ring);
         if let Some(fault) = fault {
             self.source_nonsense(core, fault);
         }
@@ -37,7 +38,7 @@ impl Connection {
     pub(super) fn source_eof<R: Ring>(&mut self, core: &mut Core<R>) {
         self.source.eof = true;
         if !self.tunnel && self.response.eof() == Eof::Complete {
-            self.answered(core);
+            self.answered(&core.counters, core.now.monotonic_ns);
         }
         core.timers.set(Deadline::SourceClosed, self.token, core.now.monotonic_ns);
     }
@@ -66,79 +67,105 @@ impl Connection {
         self.answer_for_source(core, answer, &format!("source: {why}"));
     }
 
-    /// Follows the framing; returns how many bytes make sense and, if not all do, why.
+    /// Follows the framing and passes on what makes sense; the fault where not all does. Answers that the records are
+    /// to treat alike are passed on together.
     fn follow<R: Ring>(
         &mut self,
-        core: &mut Core<R>,
-        arrival: Arrival<'_>,
-    ) -> (usize, Option<&'static str>) {
-        let len = arrival.len();
+        core: &mut CoreParts<'_, R>,
+        pass: &mut Pass<'_>,
+        bytes: &[u8],
+    ) -> Option<&'static str> {
         let limits = core.settings.limits;
-        let mut at = 0;
-        while at < len && !self.tunnel {
-            let Some(request) = self.pipeline.front().copied() else {
-                return (at, Some("bytes that answer no request"));
+        let redaction = core.settings.filter.as_deref().and_then(|f| f.redaction.as_ref());
+        let (mut at, mut run, mut fault) = (0, 0, None);
+        let mut telling = self.telling;
+        while at < bytes.len() && !self.tunnel {
+            let Some(asked) = self.pipeline.front() else {
+                fault = Some("bytes that answer no request");
+                break;
             };
-            let bytes = &arrival.bytes(&core.ring)[at..];
-            let piece = match self.response.next(&limits, request, bytes) {
+            telling = asked.telling;
+            let piece = match self.response.next(&limits, asked.answering, &bytes[at..]) {
                 Ok(piece) => piece,
-                Err(malformed) => return (at, Some(malformed.reason())),
+                Err(malformed) => {
+                    fault = Some(malformed.reason());
+                    break;
+                }
             };
-            let mut interim = false;
+            let (mut interim, mut upgraded) = (false, false);
             if let ResponsePart::Head(head) = &piece.what {
                 interim = head.interim;
                 if !interim {
                     core.counters.add(Counter::of_status(head.status), 1);
+                } else if self.pipeline.len() == 1
+                    && let Some(arriving) = &mut self.arriving
+                {
+                    arriving.waits_for_100 = false;
                 }
                 if head.upgraded {
                     if !self.upgrade_asked || self.pipeline.len() != 1 {
-                        return (at, Some("101 without an upgrade asked for"));
+                        fault = Some("101 without an upgrade asked for");
+                        break;
                     }
-                    self.tunnel = true;
+                    upgraded = true;
                 }
             }
+            if let Some(redaction) = redaction
+                && telling == Telling::Record
+            {
+                self.veil_answer(core, redaction, &piece, &bytes[at..at + piece.len]);
+            }
             at += piece.len;
+            if upgraded {
+                // What follows is recorded as it comes.
+                self.pass_back(core, pass, &bytes[run..at], run, telling);
+                (self.tunnel, run) = (true, at);
+            }
             self.answer_began = !piece.end;
             if piece.end && !interim {
-                self.answered(core);
+                if self.pipeline.get(1).is_some_and(|next| next.differs_from(telling)) {
+                    self.pass_back(core, pass, &bytes[run..at], run, telling);
+                    run = at;
+                }
+                self.answered(core.counters, core.now_ns);
             }
         }
-        (len, None)
+        let good = if fault.is_none() { bytes.len() } else { at };
+        if run < good {
+            self.pass_back(core, pass, &bytes[run..good], run, telling);
+        }
+        fault
     }
 
-    fn answered<R: Ring>(&mut self, core: &mut Core<R>) {
-        let now_ns = core.now.monotonic_ns;
-        core.counters.add(Counter::Responses, 1);
-        core.counters.observe(Timing::Request, now_ns.saturating_sub(self.asked_ns));
+    fn answered(&mut self, counters: &Counters, now_ns: u64) {
+        counters.add(Counter::Responses, 1);
+        counters.observe(Timing::Request, now_ns.saturating_sub(self.asked_ns));
         self.asked_ns = now_ns;
         self.pipeline.pop_front();
         self.answer_began = false;
+        self.answer_own();
     }
 
-    fn pass_back<R: Ring>(&mut self, core: &mut Core<R>, arrival: Arrival<'_>, len: usize) {
-        core.counters.add(Counter::ToClients, len as u64);
-        let scarce = core.is_scarce();
-        let mut parts = CoreParts::of(core);
-        let ring = parts.ring;
-        let bytes = &arrival.bytes(ring)[..len];
-        self.shed(&mut parts);
-        if self.capturing {
-            self.record(&mut parts, SOURCE, bytes, false);
-        } else {
-            self.miss(&parts, len, false);
+    /// Bytes of answers that the records treat alike go to the client.
+    fn pass_back<R: Ring>(
+        &mut self,
+        core: &mut CoreParts<'_, R>,
+        pass: &mut Pass<'_>,
+        part: &[u8],
+        from: usize,
+        telling: Telling,
+    ) {
+        core.counters.add(Counter::ToClients, part.len() as u64);
+        self.shed(core);
+        // What was to be recorded when it was asked is not any more when memory is gone.
+        let shed = telling == Telling::Record && !self.capturing;
+        match if shed { Telling::Miss } else { telling } {
+            // Piece by piece, see `veil`.
+            Telling::Record if core.settings.redacts() && !self.tunnel => {}
+            Telling::Record => self.record(core, SOURCE, part, Hold::No),
+            other => self.miss(core, other, part.len(), false),
         }
-        let segment = match arrival {
-            Arrival::Lent(Chunk { buffer, offset, .. }) if !scarce => {
-                Segment::Provided { buffer, offset, len: len as u32 }
-            }
-            Arrival::Lent(Chunk { buffer, .. }) => {
-                parts.counters.add(Counter::Copied, 1);
-                let copy = parts.recorder.copy(bytes);
-                core.ring.release(buffer);
-                copy
-            }
-            Arrival::Loose(_) => parts.recorder.copy(bytes),
-        };
+        let segment = pass.segment(core, part, from);
         self.client.out.push(segment);
     }
 

@@ -1,10 +1,12 @@
 //! What a worker is told at its start.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use super::Admission;
 use crate::{
     capture,
-    config::limits,
+    config::{Deadlines, ProxyProtocol, limits},
+    filter::Filter,
     http,
     tls::{Acceptor, Trust},
 };
@@ -26,6 +28,10 @@ pub struct Settings {
     pub capture: bool,
     /// Hold POSTs to read-only endpoints too.
     pub hold_all_posts: bool,
+    /// Record what a replay sends as well.
+    pub record_replayed: bool,
+    /// What is changed and left out, if anything is.
+    pub filter: Option<Arc<Filter>>,
     /// The longest record.
     pub record_bytes_max: usize,
     /// The longest time that an unheld record stays open.
@@ -34,6 +40,12 @@ pub struct Settings {
     pub hold_timeout: Option<Duration>,
     /// Memory for records that have not come back from the sink, for this worker.
     pub unacknowledged_bytes_max: u64,
+    /// How long clients may take.
+    pub deadlines: Deadlines,
+    /// How many there may be; shared by the workers.
+    pub admission: Arc<Admission>,
+    /// Whether connections begin with a header of the PROXY protocol.
+    pub proxy_protocol: ProxyProtocol,
     /// How long a drain may take before connections are cut.
     pub drain_timeout: Duration,
 }
@@ -49,12 +61,22 @@ impl Settings {
             limits: http::Limits::default(),
             capture: true,
             hold_all_posts: false,
+            record_replayed: false,
+            filter: None,
             record_bytes_max: capture::RECORD_BYTES_MAX_DEFAULT,
             flush_age: Duration::from_millis(500),
             hold_timeout: None,
             unacknowledged_bytes_max: 256 << 20,
+            deadlines: Deadlines::default(),
+            admission: Arc::default(),
+            proxy_protocol: ProxyProtocol::Off,
             drain_timeout: Duration::from_secs(30),
         }
+    }
+
+    /// Records are to differ from what is forwarded.
+    pub(super) fn redacts(&self) -> bool {
+        self.filter.as_ref().is_some_and(|filter| filter.redaction.is_some())
     }
 
     /// The size at which a record is finished.

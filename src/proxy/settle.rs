@@ -58,8 +58,12 @@ impl Connection {
             self.answer_unavailable(core);
             return;
         }
+        if self.dismissed && self.client.is_flushed() {
+            self.dismiss(core);
+            return;
+        }
         let wanted = (self.refused.is_none() && !self.expired) || !self.pipeline.is_empty();
-        if self.upstream == Upstream::None && self.has_bytes && wanted {
+        if self.upstream == Upstream::None && self.has_bytes && self.asks_source && wanted {
             self.connect_source(core, 0, Errno(libc::ECONNREFUSED));
             if self.phase != Phase::Flowing {
                 return;

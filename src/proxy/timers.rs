@@ -1,4 +1,5 @@
-//! Deadlines of a worker: a few kinds, each with one constant duration, so that a queue per kind is always sorted.
+//! Deadlines of a worker: a few kinds, each with one duration that never changes, so that a queue per kind is always
+//! sorted.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -16,31 +17,50 @@ pub(super) enum Deadline {
     SourceClosed,
     /// A TLS handshake is taking too long.
     Handshake,
+    /// It is time to look whether the client takes too long.
+    Look,
 }
 
-const KINDS: [(Deadline, Duration); 4] = [
-    (Deadline::Connect, limits::CONNECT_TIMEOUT),
-    (Deadline::Linger, limits::LINGER_TIMEOUT),
-    (Deadline::SourceClosed, limits::SOURCE_CLOSED_TIMEOUT),
-    (Deadline::Handshake, limits::HANDSHAKE_TIMEOUT),
+const KINDS: [Deadline; 5] = [
+    Deadline::Connect,
+    Deadline::Linger,
+    Deadline::SourceClosed,
+    Deadline::Handshake,
+    Deadline::Look,
 ];
 
 /// All deadlines, in nanoseconds of the monotonic clock.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     queues: [VecDeque<(u64, Token)>; KINDS.len()],
+    /// How often connections are looked at.
+    look: Duration,
 }
 
 impl Timers {
+    pub(super) fn new(look: Duration) -> Self {
+        Self { look, ..Self::default() }
+    }
+
+    fn duration(&self, kind: Deadline) -> Duration {
+        match kind {
+            Deadline::Connect => limits::CONNECT_TIMEOUT,
+            Deadline::Linger => limits::LINGER_TIMEOUT,
+            Deadline::SourceClosed => limits::SOURCE_CLOSED_TIMEOUT,
+            Deadline::Handshake => limits::HANDSHAKE_TIMEOUT,
+            Deadline::Look => self.look,
+        }
+    }
+
     /// Sets a deadline. There is no taking it back: whoever gets it looks whether it still matters.
     pub(super) fn set(&mut self, kind: Deadline, token: Token, now_ns: u64) {
-        let due = now_ns + KINDS[kind as usize].1.as_nanos() as u64;
+        let due = now_ns + self.duration(kind).as_nanos() as u64;
         self.queues[kind as usize].push_back((due, token));
     }
 
     /// The next deadline that has passed.
     pub(super) fn pop(&mut self, now_ns: u64) -> Option<(Deadline, Token)> {
-        for (kind, _) in KINDS {
+        for kind in KINDS {
             let queue = &mut self.queues[kind as usize];
             if queue.front().is_some_and(|(due, _)| *due <= now_ns) {
                 return queue.pop_front().map(|(_, token)| (kind, token));

@@ -95,12 +95,13 @@ impl<R: Ring> Worker<R> {
             unacknowledged_bytes: 0,
             unacknowledged_bytes_max: settings.unacknowledged_bytes_max,
         };
+        let look = settings.deadlines.period().unwrap_or_default();
         let core = Core {
             ring,
             settings,
             recorder,
             counters,
-            timers: Timers::default(),
+            timers: Timers::new(look),
             now,
             drain: None,
             ageing: Vec::new(),
@@ -196,6 +197,11 @@ impl<R: Ring> Worker<R> {
                     self.core.ring.release(chunk.buffer);
                     return;
                 };
+                let mut chunk = chunk;
+                if token.side() == CLIENT && connection.preface.is_some() {
+                    let Some(rest) = connection.take_preface(core, chunk) else { return };
+                    chunk = rest;
+                }
                 connection.received(core, token.side(), chunk);
             }
             Completion::ReceiveEnded(token, end) => {
@@ -203,9 +209,11 @@ impl<R: Ring> Worker<R> {
                     receive_ended(connection, core, token, end);
                 }
             }
-            Completion::Sent(token, _) => {
+            Completion::Sent(token, bytes) => {
                 if let Some((connection, _)) = self.find(token) {
-                    connection.side(token.side()).sending = 0;
+                    let side = connection.side(token.side());
+                    side.sending = 0;
+                    side.sent += bytes;
                 }
             }
             Completion::SendFailed(token, errno) => {
@@ -254,6 +262,7 @@ impl<R: Ring> Worker<R> {
         connection.dirty = true;
         self.dirty.push(index);
         connection.secure_client(&mut self.core);
+        connection.arrive(&mut self.core);
     }
 
     fn accept_ended(&mut self, listener: Fd, errno: Errno) {
@@ -378,6 +387,10 @@ impl<R: Ring> Worker<R> {
                 Deadline::Linger | Deadline::SourceClosed if !connection.client.is_flushed() => {
                     core.timers.set(kind, token, now);
                 }
+                Deadline::Look => {
+                    core.timers.set(kind, token, now);
+                    connection.look(core);
+                }
                 Deadline::SourceClosed => {
                     connection.drop_held(core, UndeliveredCause::SourceClosed);
                     connection.close(core, false, false);
@@ -438,6 +451,7 @@ impl<R: Ring> Worker<R> {
                 if !connection.has_bytes {
                     self.core.counters.add(Counter::Empty, 1);
                 }
+                connection.depart(&mut self.core);
                 self.connections.remove(index);
             }
         }

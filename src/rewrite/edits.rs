@@ -6,9 +6,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::settings::{Auth, Host, Settings, is_field_name, is_field_value, is_framing};
+use super::settings::{Auth, Host, Settings, is_framing};
 use super::sigv4;
-use crate::http::{RequestHead, Version};
+use crate::http::{RequestHead, Version, is_field_name, is_field_value};
 
 /// The header edits of a run.
 pub(super) struct Edits {

@@ -17,8 +17,9 @@ use super::edits::CRLF;
 use super::message::Message;
 use super::payload::{Payload, bytes, string};
 use super::program::Program;
-use super::settings::{is_field_name, is_field_value, is_framing, is_token};
+use super::settings::is_framing;
 use crate::es::body;
+use crate::http::{is_field_name, is_field_value, is_token};
 
 /// What a program made of a request.
 pub(super) enum Outcome {

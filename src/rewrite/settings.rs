@@ -100,24 +100,7 @@ pub enum OnError {
     Quarantine,
 }
 
-/// Is this the name of a field (RFC 9110 section 5.1)?
-pub(super) fn is_field_name(name: &[u8]) -> bool {
-    !name.is_empty() && name.iter().all(|&byte| is_token(byte))
-}
-
-/// Can this be the value of a field: no control byte but the tab, no blank at either end (RFC 9110 section 5.5)?
-pub(super) fn is_field_value(value: &[u8]) -> bool {
-    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    let control = |byte: &u8| (*byte < 0x20 && *byte != b'\t') || *byte == 0x7f;
-    !blank(value.first()) && !blank(value.last()) && !value.iter().any(control)
-}
-
 /// Is the field one that says where the body ends? Those follow the body and no wish.
 pub(super) fn is_framing(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding")
-}
-
-/// A byte of a token (RFC 9110 section 5.6.2).
-pub(super) fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

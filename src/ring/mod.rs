@@ -139,6 +139,8 @@ pub trait Ring {
     fn wake_on(&mut self, event: Fd);
     /// A new TCP socket for a connection to `address`.
     fn open(&mut self, address: &SocketAddr) -> Result<Fd, Errno>;
+    /// The address of the other end, while there is one.
+    fn peer(&self, fd: Fd) -> Option<SocketAddr>;
     /// Connects.
     fn connect(&mut self, token: Token, fd: Fd, address: &SocketAddr);
     /// Receives into provided buffers until stopped.

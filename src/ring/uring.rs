@@ -202,6 +202,13 @@ impl Ring for Uring {
         Ok(Fd(std::os::fd::IntoRawFd::into_raw_fd(socket)))
     }
 
+    fn peer(&self, fd: Fd) -> Option<SocketAddr> {
+        // SAFETY: the caller owns the descriptor and closes it only through this ring, so it is open now.
+        let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd.0) };
+        let address = rustix::net::getpeername(fd).ok()??;
+        SocketAddr::try_from(address).ok()
+    }
+
     fn connect(&mut self, token: Token, fd: Fd, address: &SocketAddr) {
         let address = Box::new(SockAddr::from(*address));
         let entry = opcode::Connect::new(types::Fd(fd.0), address.as_ptr().cast(), address.len());

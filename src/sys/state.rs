@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, DirBuilder, OpenOptions},
-    io::{self, Write},
+    io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::Path,
 };
@@ -64,6 +64,44 @@ pub fn node_id(dir: &Path) -> Result<String, String> {
     }
 }
 
+/// A secret of this node: 32 random bytes, made once and kept in a file that only its owner reads.
+pub fn key(dir: &Path, name: &str) -> Result<[u8; 32], String> {
+    let path = dir.join(name);
+    let shown = path.display();
+    let failed = |what: &str, error: &io::Error| format!("cannot {what} {shown}: {error}");
+    let draft = dir.join(format!(".{name}.{}", Uuid::new_v4()));
+    match fs::metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let made = write_key(&draft).and_then(|()| fs::hard_link(&draft, &path));
+            let _ = fs::remove_file(&draft);
+            match made {
+                // Another process of this node was faster: its key holds.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                other => other.map_err(|error| failed("write", &error))?,
+            }
+        }
+        Err(error) => return Err(failed("read", &error)),
+        Ok(meta) if meta.mode() & 0o077 != 0 => {
+            return Err(format!("{shown} can be read by others. Run: chmod 0600 {shown}"));
+        }
+        Ok(_) => {}
+    }
+    let bytes = fs::read(&path).map_err(|error| failed("read", &error))?;
+    bytes.try_into().map_err(|_| {
+        format!("{shown} does not hold 32 bytes. Remove it and a new key is made; equal credentials then differ from \
+                 those recorded before")
+    })
+}
+
+/// Whole or not at all: it is linked to its name when it is on the disk.
+fn write_key(path: &Path) -> io::Result<()> {
+    let mut key = [0; 32];
+    fs::File::open("/dev/urandom")?.read_exact(&mut key)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(&key)?;
+    file.sync_all()
+}
+
 fn write_new(path: &Path, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     writeln!(file, "{text}")?;
@@ -85,6 +123,23 @@ mod tests {
         assert_eq!(node_id(&state), Ok(first));
         fs::write(state.join("node-id"), "nonsense").expect("written");
         assert!(node_id(&state).is_err_and(|error| error.contains("UUID")));
+    }
+
+    #[test]
+    fn a_key_is_made_once_and_for_its_owner_alone() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let first = key(dir.path(), "k").expect("made");
+        assert_ne!(first, [0; 32]);
+        assert_eq!(key(dir.path(), "k"), Ok(first));
+        assert_ne!(key(dir.path(), "other").expect("made"), first);
+        let path = dir.path().join("k");
+        assert_eq!(fs::metadata(&path).expect("there").mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 2, "no draft is left");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("chmod");
+        assert!(key(dir.path(), "k").is_err_and(|error| error.contains("chmod 0600")));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("chmod");
+        fs::write(&path, "short").expect("written");
+        assert!(key(dir.path(), "k").is_err_and(|error| error.contains("32 bytes")));
     }
 
     #[test]

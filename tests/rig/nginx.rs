@@ -34,10 +34,37 @@ impl Nginx {
         self.port
     }
 
+    /// A server of its own that routes by `Host`: requests for `host` go to a port on 127.0.0.1, all others are
+    /// answered 421.
+    pub(crate) fn routing(host: &str, to: u16) -> Self {
+        let started = Self::start("routing", |port, _| {
+            format!(
+                "server {{ listen 127.0.0.1:{port}; server_name _; return 421 \"wrong host\"; }}\n\
+                 server {{ listen 127.0.0.1:{port}; server_name {host};\n\
+                 location / {{ proxy_pass http://127.0.0.1:{to}; proxy_http_version 1.1;\n\
+                 proxy_set_header Host $http_host; }} }}\n"
+            )
+        });
+        started.unwrap_or_else(|error| panic!("{error}"))
+    }
+
     fn try_start() -> Result<Self, String> {
+        let sink = port::free();
+        // A request is passed to the second server so that its body is read before the answer.
+        Self::start("nginx", |port, dir| {
+            format!(
+                "server {{ listen 127.0.0.1:{port} backlog=1024;\nroot {dir};\n\
+                 location ~ ^/(1k|16k|1m)$ {{ }}\n\
+                 location / {{ proxy_pass http://127.0.0.1:{sink}; }} }}\n\
+                 server {{ listen 127.0.0.1:{sink}; location / {{ return 200 \"done\"; }} }}\n"
+            )
+        })
+    }
+
+    fn start(name: &str, servers: impl Fn(u16, &str) -> String) -> Result<Self, String> {
         let program = services::program("nginx", "apt-get install nginx-light")?;
-        let (port, sink) = (port::free(), port::free());
-        let dir = ground::run_dir(&ground::home_for_others(), "nginx");
+        let port = port::free();
+        let dir = ground::run_dir(&ground::home_for_others(), name);
         let mut nginx = Self { process: None, dir, port };
         let write = |path: &str, text: &[u8]| {
             fs::write(nginx.dir.join(path), text)
@@ -48,19 +75,15 @@ impl Nginx {
         }
         let user = if ground::am_root() { "user root;\n" } else { "" };
         let dir = nginx.dir.display();
+        let servers = servers(port, &dir.to_string());
         let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|kind| format!("{kind}_temp_path {dir}/{kind};\n"))
             .concat();
-        // A request is passed to the second server so that its body is read before the answer.
         let config = format!(
             "{user}daemon off;\nworker_processes 1;\npid {dir}/pid;\nerror_log {dir}/error.log;\n\
              events {{ worker_connections 4096; }}\n\
              http {{\naccess_log off;\n{paths}keepalive_requests 1000000;\n\
-             client_max_body_size 200m;\n\
-             server {{ listen 127.0.0.1:{port} backlog=1024;\nroot {dir};\n\
-             location ~ ^/(1k|16k|1m)$ {{ }}\n\
-             location / {{ proxy_pass http://127.0.0.1:{sink}; }} }}\n\
-             server {{ listen 127.0.0.1:{sink}; location / {{ return 200 \"done\"; }} }}\n}}\n"
+             client_max_body_size 200m;\n{servers}}}\n"
         );
         write("nginx.conf", config.as_bytes())?;
         let mut command = Command::new(program);

@@ -75,6 +75,13 @@ impl Replay {
         Self { arguments: arguments.to_vec(), state: state.to_path_buf(), stdin: None }
             .flag("--target", target)
             .flag("--state-dir", &state.to_string_lossy())
+            .switch("--no-replay-marker")
+    }
+
+    /// Marks what is sent, as a replay does when it is not told otherwise.
+    pub(crate) fn marked(mut self) -> Self {
+        self.arguments.retain(|argument| argument != "--no-replay-marker");
+        self
     }
 
     /// Adds a flag with a value.

@@ -227,6 +227,15 @@ impl Tapline {
         read(&self.stderr)
     }
 
+    /// The last that it said of this counter.
+    pub(crate) fn counter(&self, name: &str) -> u64 {
+        let said = self.output().replace('\\', "");
+        let rest = said.rsplit_once(&format!("\"{name}\":")).map(|(_, rest)| rest.to_owned());
+        let rest = rest.unwrap_or_else(|| panic!("no word of {name}: {said}"));
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        rest[..digits].parse().expect("a counter is a number")
+    }
+
     /// Whether it still runs.
     pub(crate) fn runs(&mut self) -> bool {
         self.process.ended().is_none()

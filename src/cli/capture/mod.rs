@@ -1,6 +1,8 @@
 //! `tapline capture`: its flags.
 
 mod admin;
+mod clients;
+mod filter;
 mod lifecycle;
 mod tls;
 mod trouble;
@@ -175,6 +177,12 @@ pub(super) struct Arguments {
     log_reserve: u64,
 
     #[command(flatten)]
+    filter: filter::FilterArguments,
+
+    #[command(flatten)]
+    clients: clients::ClientArguments,
+
+    #[command(flatten)]
     admin: AdminArguments,
 
     #[command(flatten)]
@@ -243,5 +251,11 @@ fn config(arguments: Arguments) -> Result<CaptureConfig, Failure> {
         log_reserve: a.log_reserve,
         admin: a.admin.config(),
         log_level: a.operation.log_level,
+        deadlines: a.clients.deadlines(),
+        caps: a.clients.caps(),
+        proxy_protocol: a.clients.proxy_protocol(),
+        redaction: a.filter.redaction(),
+        record_replayed: a.filter.record_replayed(),
+        filter: a.filter.filter()?,
     })
 }

@@ -139,6 +139,8 @@ fn sample() -> Vec<u8> {
             undelivered: Some(Undelivered { requests: 2, cause: 1 }),
             refused: Some(Refused { reason: "bare_lf".into(), bytes: 5, crc32c: 9 }),
             gap: Some(Gap { cause: 1, requests: 2, bytes: 3 }),
+            left_out: vec![LeftOut { cause: 1, requests: 4, bytes: 5 }],
+            client: Some("192.0.2.1:5".into()),
         }),
     }
     .encode_to_vec()

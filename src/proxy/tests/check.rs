@@ -9,7 +9,7 @@ use super::{
     client::{Client, End, Outcome},
     origin::Origin,
     script::{self, Malformed, Request},
-    wire::find,
+    wire::{Head, find},
     world::{NODE, World},
 };
 use crate::{
@@ -31,6 +31,7 @@ struct Tale {
     undelivered: u32,
     refused: bool,
     gap: (u64, u64),
+    left_out: (u64, u64),
     records: usize,
 }
 
@@ -57,7 +58,7 @@ pub(super) fn check(world: &World) {
         told += usize::from(tale.is_some());
         check_bytes(world, client, origin);
         if let Some(tale) = tale {
-            check_tale(client, origin, tale);
+            check_tale(world, client, origin, tale);
         }
         if let (Some(tale), Some(origin)) = (tale, origin) {
             check_held(world, client, origin, tale);
@@ -74,8 +75,8 @@ pub(super) fn check(world: &World) {
     assert_eq!(told + nameless, tales.len(), "I2: two stories of one connection");
 }
 
-/// Bytes after which a stream names its client: `DELETE /c000r`.
-const NAME_AT: usize = 13;
+/// Bytes after which a stream names its client: `POST /_security/user/c000r`.
+const NAME_AT: usize = 26;
 
 fn is_of(bytes: &[u8], client: &Client) -> bool {
     let name = script::name(client.number, 0);
@@ -98,17 +99,18 @@ fn origin_of<'a>(world: &'a World, client: &Client) -> Option<&'a Origin> {
 fn check_bytes(world: &World, client: &Client, origin: Option<&Origin>) {
     let number = client.number;
     let Some(origin) = origin else {
-        let own = client.received.is_empty() || is_own_answer(&client.received);
-        let text = String::from_utf8_lossy(&client.received);
+        let received = client.received_from_source();
+        let own = received.is_empty() || is_own_answer(&received);
+        let text = String::from_utf8_lossy(&received);
         assert!(own, "I9: client {number} got an answer from nowhere: {text}");
         return;
     };
-    let sent = &client.stream[..client.sent];
+    let due = &client.forward[..client.forwardable()];
     let net = world.net.borrow();
     let departed = origin.line.departed(&net, origin.link);
-    assert!(sent.starts_with(departed), "I2: client {number}: the source read other bytes");
+    assert!(due.starts_with(departed), "I2: client {number}: the source read other bytes");
     assert!(departed.starts_with(&origin.received));
-    let received = &client.received;
+    let received = &client.received_from_source();
     let same = received.iter().zip(&origin.sent).take_while(|(a, b)| a == b).count();
     if same < received.len() {
         let own = (0..=same).rev().any(|at| is_own_answer(&received[at..]));
@@ -116,11 +118,12 @@ fn check_bytes(world: &World, client: &Client, origin: Option<&Origin>) {
         assert!(own, "I2: client {number} received other bytes than the source sent: {text}");
     }
     if let Some(bad) = client.requests.iter().position(|r| r.malformed == Malformed::Head) {
-        let begin = client.ends[bad] - client.requests[bad].bytes.len();
+        let begin = client.forward_ends[bad];
         assert!(departed.len() <= begin, "T1: client {number}: a refused request got through");
     }
     if client.refused.is_some_and(|status| !matches!(status, 502 | 503)) {
-        let begin = client.stream.len() - client.requests.last().map_or(0, |r| r.bytes.len());
+        let refused = client.answers.min(client.requests.len() - 1);
+        let begin = client.forward_ends[refused] - client.requests[refused].forwarded.len();
         assert!(departed.len() <= begin, "T3: client {number}: refused, yet sent");
     }
 }
@@ -185,10 +188,22 @@ fn read_records(world: &World) -> Vec<Tale> {
         if let Some(gap) = provenance.gap {
             tale.gap = (tale.gap.0 + gap.requests, tale.gap.1 + gap.bytes);
         }
+        for left_out in provenance.left_out {
+            let (requests, bytes) = tale.left_out;
+            tale.left_out = (requests + left_out.requests, bytes + left_out.bytes);
+        }
     }
     let mut gaps = (0, 0);
     let mut all = Vec::new();
-    for Telling { tale, numbers, .. } in tales.into_values() {
+    for Telling { mut tale, numbers, .. } in tales.into_values() {
+        if world.setup.kinds.redacts {
+            for secret in script::SECRETS {
+                let there = [&tale.reads, &tale.writes].map(|b| find(b, secret.as_bytes()));
+                assert_eq!(there, [None, None], "I10: a secret is in the records");
+            }
+            script::mask(&mut tale.reads);
+            mask_answers(&mut tale.writes);
+        }
         for (n, (number, last)) in numbers.iter().enumerate() {
             assert_eq!(*number as usize, n + 1, "I3: record numbers have no hole");
             assert_eq!(*last, n + 1 == numbers.len(), "only the last record is marked as the last");
@@ -196,6 +211,9 @@ fn read_records(world: &World) -> Vec<Tale> {
         gaps = (gaps.0 + tale.gap.0, gaps.1 + tale.gap.1);
         all.push(tale);
     }
+    // Connections of which all was left out have no record to say it in.
+    let left_out: u64 = all.iter().map(|tale| tale.left_out.0).sum();
+    assert!(left_out <= world.counters.get(Counter::Suppressed), "I4: left out and not counted");
     let undelivered: u32 = all.iter().map(|tale| tale.undelivered).sum();
     assert_eq!(u64::from(undelivered), world.counters.get(Counter::Undelivered), "undelivered");
     let counted = [Counter::Uncaptured, Counter::UncapturedBytes].map(|c| world.counters.get(c));
@@ -225,13 +243,15 @@ fn check_memory(world: &World) {
 const EXCESS_BYTES_MAX: u64 = 512 << 10;
 
 /// The records hold what the client sent, request by request, and what it was sent.
-fn check_tale(client: &Client, origin: Option<&Origin>, tale: &Tale) {
-    let number = client.number;
-    let nothing = Vec::new();
-    let sent = origin.map_or(&nothing, |origin| &origin.sent);
+fn check_tale(world: &World, client: &Client, origin: Option<&Origin>, tale: &Tale) {
+    let (number, redacts) = (client.number, world.setup.kinds.redacts);
+    let all = origin.map_or(0, |origin| origin.sent.len());
+    let sent = &told(client, origin, all, redacts);
     if tale.gap == (0, 0) {
-        let stream = &client.stream[..client.sent];
-        assert!(stream.starts_with(&tale.reads), "I2: client {number}: other reads");
+        assert!(
+            readable(client, tale).starts_with(&tale.reads),
+            "I2: client {number}: other reads"
+        );
         let theirs = tale.writes.iter().zip(sent).take_while(|(a, b)| a == b).count();
         // What the source sent, and behind it perhaps an answer in its place, which may begin like one of its own.
         let ours = |at: usize| {
@@ -240,7 +260,11 @@ fn check_tale(client: &Client, origin: Option<&Origin>, tale: &Tale) {
         };
         let fine = theirs == tale.writes.len() || (0..=theirs).any(ours);
         assert!(fine, "I2: client {number}: other writes");
-        let received = &client.received;
+        let from_source = client.received_from_source();
+        let theirs = origin.map_or(0, |origin| {
+            from_source.iter().zip(&origin.sent).take_while(|(a, b)| a == b).count()
+        });
+        let received = [&told(client, origin, theirs, redacts), &from_source[theirs..]].concat();
         let own = received.len().checked_sub(tale.writes.len());
         let written = &received[..received.len().min(tale.writes.len())];
         assert!(tale.writes.starts_with(written), "I2: client {number}: other writes");
@@ -258,13 +282,65 @@ fn check_tale(client: &Client, origin: Option<&Origin>, tale: &Tale) {
     assert!(ends.next().is_none(), "I2: client {number}: an end of nothing");
 }
 
+/// What the records are to have of the first `len` bytes that the source sent.
+fn told(client: &Client, origin: Option<&Origin>, len: usize, redacts: bool) -> Vec<u8> {
+    let Some(origin) = origin else { return Vec::new() };
+    let left_out =
+        |name: &str| client.requests.iter().any(|request| request.name == name && request.left_out);
+    let (mut at, mut out) = (0, Vec::new());
+    for (name, bytes) in &origin.planned {
+        let end = (at + bytes).min(len);
+        if !left_out(name) {
+            out.extend_from_slice(&origin.sent[at.min(end)..end]);
+        }
+        at = end;
+    }
+    if redacts {
+        mask_answers(&mut out);
+    }
+    out
+}
+
+/// What is hidden of the source's answers.
+fn mask_answers(bytes: &mut [u8]) {
+    script::mask(bytes);
+    let marks: Vec<usize> = memchr::memmem::find_iter(bytes, b"X-Hidden: yes\r\n").collect();
+    for mark in marks {
+        let Some(end) = find(&bytes[mark..], b"\r\n\r\n") else { continue };
+        let begin = bytes[..mark].windows(9).rposition(|w| w == b"HTTP/1.1 ").unwrap_or(mark);
+        let Some(head) = Head::read(&bytes[begin..]) else { continue };
+        let len = head.field("content-length").and_then(|n| n.parse().ok()).unwrap_or(0);
+        bytes[mark + end + 4..].iter_mut().take(len).for_each(|byte| *byte = b'#');
+    }
+}
+
+/// What the records may have of what was sent. A head that never got complete is told whatever it asks.
+fn readable(client: &Client, tale: &Tale) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (request, end) in client.requests.iter().zip(&client.ends) {
+        let begin = end - request.bytes.len();
+        let sent = (*end).min(client.sent).saturating_sub(begin);
+        if !request.left_out {
+            out.extend_from_slice(&request.recorded[..sent]);
+        } else if let Some(rest) = tale.reads.get(out.len()..).filter(|rest| !rest.is_empty())
+            && rest.len() < request.head_len
+            && request.recorded[..sent].starts_with(rest)
+        {
+            out.extend_from_slice(rest);
+            break;
+        }
+    }
+    out
+}
+
 /// The complete requests in the reads: where each ends there, and its number.
 fn captured(client: &Client, tale: &Tale) -> Vec<(usize, usize)> {
     let (mut at, mut all) = (0, Vec::new());
     for (number, request) in client.requests.iter().enumerate() {
         let len = extent(tale, at, request);
         at += len;
-        if request.malformed != Malformed::No || (len == 0 && at == tale.reads.len()) {
+        let nothing = len == 0 && (at == tale.reads.len() || request.left_out);
+        if request.malformed != Malformed::No || nothing {
             continue;
         }
         if len == request.bytes.len() {
@@ -282,7 +358,12 @@ fn captured(client: &Client, tale: &Tale) -> Vec<(usize, usize)> {
 /// How much of `request` stands in the reads from `at` on; 0 when none of it was captured.
 fn extent(tale: &Tale, at: usize, request: &Request) -> usize {
     let reads = &tale.reads[at..];
-    let len = reads.iter().zip(&request.bytes).take_while(|(a, b)| a == b).count();
+    if request.left_out {
+        // Only as a head that never got complete, the last thing that is told.
+        let is_last = reads.len() < request.head_len && request.recorded.starts_with(reads);
+        return if is_last { reads.len() } else { 0 };
+    }
+    let len = reads.iter().zip(&request.recorded).take_while(|(a, b)| a == b).count();
     if len >= request.first_line_bytes as usize {
         return len;
     }
@@ -300,13 +381,11 @@ fn check_held(world: &World, client: &Client, origin: &Origin, tale: &Tale) {
     let net = world.net.borrow();
     let departures = &origin.line.departures(&net, origin.link)[..];
     let departed = departures.last().map_or(0, |(total, _)| *total as usize);
-    if tale.gap == (0, 0) {
-        assert!(departed <= tale.reads.len(), "I1: client {number}: unrecorded bytes left");
-    }
-    let mut reads_at = 0;
-    for (request, end) in client.requests.iter().zip(&client.ends) {
-        let begin = end - request.bytes.len();
+    let (mut reads_at, mut most) = (0, 0);
+    for (request, end) in client.requests.iter().zip(&client.forward_ends) {
+        let begin = end - request.forwarded.len();
         let len = extent(tale, reads_at, request);
+        most += if request.left_out { request.forwarded.len() } else { request.forwardable(len) };
         if len == 0 {
             assert!(
                 !request.held || departed <= begin,
@@ -323,7 +402,8 @@ fn check_held(world: &World, client: &Client, origin: &Origin, tale: &Tale) {
         if !request.held {
             continue;
         }
-        assert!(departed.min(*end) <= begin + len, "I1: {}: unrecorded bytes left", request.name);
+        let may_leave = begin + request.forwardable(len);
+        assert!(departed.min(*end) <= may_leave, "I1: {}: unrecorded bytes left", request.name);
         let mut from = 0;
         for &(total, event) in departures {
             let (a, b) = (from.max(begin), (total as usize).min(*end));
@@ -331,7 +411,9 @@ fn check_held(world: &World, client: &Client, origin: &Origin, tale: &Tale) {
             if a >= b {
                 continue;
             }
-            let (a, b) = (a - begin + reads_begin, b - begin + reads_begin);
+            // The whole of a changed head has to be durable before any of it goes.
+            let a = if request.forwarded == request.bytes { a - begin } else { 0 };
+            let (a, b) = (reads_begin + a, reads_begin + request.needed(b - begin));
             let mut record_from = 0;
             for &(record_to, durable) in &tale.durable {
                 if record_from < b && a < record_to {
@@ -342,12 +424,18 @@ fn check_held(world: &World, client: &Client, origin: &Origin, tale: &Tale) {
             }
         }
     }
+    if tale.gap == (0, 0) {
+        assert!(departed <= most, "I1: client {number}: unrecorded bytes left");
+    }
     if tale.undelivered > 0 && tale.gap == (0, 0) {
-        let recorded: Vec<usize> = captured(client, tale).iter().map(|(_, n)| *n).collect();
-        let partly = usize::from(tale.ends.last().map_or(0, |end| end.0) < tale.reads.len());
-        let named = (recorded.len() + partly).saturating_sub(tale.undelivered as usize);
-        let begin =
-            client.ends.get(named).map_or(0, |end| end - client.requests[named].bytes.len());
+        let mut recorded: Vec<usize> = captured(client, tale).iter().map(|(_, n)| *n).collect();
+        if tale.ends.last().map_or(0, |end| end.0) < tale.reads.len() {
+            let next = recorded.last().map_or(0, |n| n + 1);
+            recorded.extend((next..client.requests.len()).find(|n| !client.requests[*n].left_out));
+        }
+        let named = recorded.len().saturating_sub(tale.undelivered as usize);
+        let named = recorded.get(named).map(|n| (client.forward_ends[*n], &client.requests[*n]));
+        let begin = named.map_or(0, |(end, request)| end - request.forwarded.len());
         assert!(departed <= begin, "client {number}: an undelivered request was delivered");
     }
 }
@@ -384,18 +472,30 @@ fn check_end(world: &World, client: &Client, origin: Option<&Origin>, tale: Opti
         return;
     }
     assert_eq!(client.answers, all, "liveness: client {number}: {:?}", client.plan);
-    let origin = origin.expect("calm: a source connection");
-    assert_eq!(origin.received, client.stream, "I2: client {number}");
-    assert_eq!(origin.sent, client.received, "I2: client {number}");
+    let received = origin.map_or(&[][..], |origin| &origin.received);
+    let sent = origin.map_or(&[][..], |origin| &origin.sent);
+    assert_eq!(received, client.forward, "I2: client {number}");
+    assert_eq!(sent, client.received_from_source(), "I2: client {number}");
+    if client.requests.iter().all(|request| request.left_out) {
+        assert!(tale.is_none(), "client {number}: nothing of it was to be told");
+    }
     let expected = if client.plan.end == End::Close { Outcome::Closed } else { Outcome::Eof };
     assert_eq!(knows, Some(expected), "client {number}");
-    let cut = [client.line.is_truncated(), origin.line.is_truncated()];
+    let cut = [client.line.is_truncated(), origin.is_some_and(|origin| origin.line.is_truncated())];
     assert_eq!(cut, [false; 2], "client {number}: an end without a farewell");
     if let Some(tale) = tale
         && tale.gap == (0, 0)
     {
-        assert_eq!(tale.reads, client.stream, "I2: client {number}");
-        assert_eq!(tale.writes, client.received, "I2: client {number}");
+        let requests = client.requests.iter();
+        let reads: Vec<&[u8]> = requests.filter(|r| !r.left_out).map(|r| &r.recorded[..]).collect();
+        assert_eq!(tale.reads, reads.concat(), "I2: client {number}");
+        assert_eq!(
+            tale.writes,
+            told(client, origin, sent.len(), world.setup.kinds.redacts),
+            "I2: client {number}"
+        );
         assert_eq!(tale.undelivered, 0);
+        let left_out = client.requests.iter().filter(|r| r.left_out && !r.own).count() as u64;
+        assert_eq!(tale.left_out.0, left_out, "I4: client {number}: left out and not noted");
     }
 }

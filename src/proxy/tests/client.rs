@@ -14,6 +14,11 @@ pub(super) struct Client {
     pub(super) stream: Vec<u8>,
     /// Where each request ends in the stream.
     pub(super) ends: Vec<usize>,
+    /// What the source is to see of the stream, and where each request ends in that.
+    pub(super) forward: Vec<u8>,
+    pub(super) forward_ends: Vec<usize>,
+    /// Where in `received` answers of tapline stand that were asked for.
+    pub(super) own: Vec<std::ops::Range<usize>>,
     pub(super) link: Option<LinkId>,
     pub(super) line: Line,
     /// Bytes handed to the network.
@@ -75,9 +80,12 @@ pub(super) enum Outcome {
 impl Client {
     pub(super) fn new(number: usize, requests: Vec<Request>, plan: Plan) -> Self {
         let (mut stream, mut ends) = (Vec::new(), Vec::new());
+        let (mut forward, mut forward_ends) = (Vec::new(), Vec::new());
         for request in &requests {
             stream.extend_from_slice(&request.bytes);
             ends.push(stream.len());
+            forward.extend_from_slice(&request.forwarded);
+            forward_ends.push(forward.len());
         }
         Self {
             number,
@@ -85,6 +93,9 @@ impl Client {
             requests,
             stream,
             ends,
+            forward,
+            forward_ends,
+            own: Vec::new(),
             link: None,
             line: Line::Bare,
             sent: 0,
@@ -184,7 +195,7 @@ impl Client {
         if self.plan.end == End::HalfClose
             && self.sent == self.stream.len()
             && !self.fin
-            && self.line.finish(net, link, true) != Some(false)
+            && self.line.finish(net, link, true) == Some(true)
         {
             self.fin = true;
             net.peer_shutdown(link);
@@ -214,8 +225,56 @@ impl Client {
         self.ends.get(most.wrapping_sub(1)).copied().unwrap_or(0)
     }
 
+    /// An answer of tapline to a health check: in its place, and whole.
+    fn read_own(&mut self, head: &Head) -> bool {
+        let Some(request) = self.requests.get(self.answers).filter(|request| request.own) else {
+            return false;
+        };
+        let len: usize = head.field("content-length").and_then(|n| n.parse().ok()).unwrap_or(0);
+        let len = if request.is_head { 0 } else { len };
+        let is_ours = head.field("cache-control") == Some("no-store");
+        let begin = self.at + head.len;
+        let Some(body) = self.received.get(begin..begin + len).filter(|_| is_ours) else {
+            return false;
+        };
+        assert!(body.is_empty() || body.starts_with(b"{\"status\":"), "a health answer");
+        assert!(matches!(head.status(), 200 | 503), "a health answer");
+        self.own.push(self.at..begin + len);
+        self.at = begin + len;
+        self.answers += 1;
+        true
+    }
+
+    /// What was received, but for tapline's answers to health checks.
+    pub(super) fn received_from_source(&self) -> Vec<u8> {
+        let mut at = 0;
+        let mut bytes = Vec::new();
+        for own in &self.own {
+            bytes.extend_from_slice(&self.received[at..own.start]);
+            at = own.end;
+        }
+        bytes.extend_from_slice(&self.received[at..]);
+        bytes
+    }
+
+    /// How much of [`Self::forward`] may have left, seen what was sent.
+    pub(super) fn forwardable(&self) -> usize {
+        let mut most = 0;
+        for (request, end) in self.requests.iter().zip(&self.ends) {
+            let begin = end - request.bytes.len();
+            if self.sent <= begin {
+                break;
+            }
+            most += request.forwardable((self.sent - begin).min(request.bytes.len()));
+        }
+        most
+    }
+
     fn read_answers(&mut self) {
         while let Some(head) = Head::read(&self.received[self.at..]) {
+            if self.read_own(&head) {
+                continue;
+            }
             let rest = &self.received[self.at + head.len..];
             if head.field("x-id").is_none() {
                 if head.status() / 100 == 1 {

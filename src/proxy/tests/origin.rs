@@ -34,6 +34,8 @@ pub(super) struct Origin {
     pub(super) line: Line,
     pub(super) received: Vec<u8>,
     pub(super) sent: Vec<u8>,
+    /// What it has set out to send, in order: the name of the request answered, and bytes.
+    pub(super) planned: Vec<(String, usize)>,
     pub(super) misbehaved: bool,
     pub(super) next_ns: u64,
     pub(super) done: bool,
@@ -65,6 +67,7 @@ impl Origin {
             line,
             received: Vec::new(),
             sent: Vec::new(),
+            planned: Vec::new(),
             misbehaved: false,
             next_ns: 0,
             done: false,
@@ -172,7 +175,7 @@ impl Origin {
             let due = now_ns + random.below(self.manners.delay_ns_max + 1);
             if complete.is_none() && !self.continued && head.field("expect").is_some() {
                 self.continued = true;
-                self.push(due, b"HTTP/1.1 100 Continue\r\n\r\n".to_vec());
+                self.push(due, &head, b"HTTP/1.1 100 Continue\r\n\r\n".to_vec());
             }
             if let Some((hash, len)) = complete {
                 if !std::mem::take(&mut self.answered) {
@@ -193,7 +196,7 @@ impl Origin {
     fn answer(&mut self, due: u64, head: &Head, hash: &str, random: &mut Random) {
         let manners = self.manners;
         if random.chance(manners.interim) {
-            self.push(due, b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n".to_vec());
+            self.push(due, head, b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n".to_vec());
         }
         if random.chance(manners.garbage) {
             self.misbehaved = true;
@@ -203,27 +206,34 @@ impl Origin {
                 1 => b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
                 _ => b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
             };
-            return self.push(due, garbage.to_vec());
+            return self.push(due, head, garbage.to_vec());
         }
         let id = head.field("x-id").unwrap_or("none");
         let is_head = head.start.starts_with("HEAD ");
         let len = random.below(manners.answer_bytes_max + 1);
         let len = if random.chance(800) { len.min(2000) } else { len } as usize;
         let body: Vec<u8> = (0..len).map(|i| b'A' + (i % 26) as u8).collect();
+        let hidden = head.start.contains(" /_security/");
         let mut answer = format!("HTTP/1.1 200 OK\r\nX-Id: {id}\r\nX-Hash: {hash}\r\n");
+        if random.chance(200) {
+            answer.push_str("Set-Cookie: sid=secret\r\n");
+        }
+        if hidden {
+            answer.push_str("X-Hidden: yes\r\n");
+        }
         let mut bytes;
-        if random.chance(manners.until_eof) && !is_head {
+        if random.chance(manners.until_eof) && !is_head && !hidden {
             self.misbehaved = true;
             self.deaf = true;
             answer.push_str("\r\n");
             bytes = answer.into_bytes();
             bytes.extend_from_slice(&body);
-            self.push(due, bytes);
+            self.push(due, head, bytes);
             let end = if random.chance(500) { What::Shutdown } else { What::Close };
             return self.out.push_back((due, end));
         }
-        match random.below(4) {
-            0 => {
+        match random.below(if hidden { 1 } else { 4 }) {
+            0 if !hidden => {
                 let status = if random.chance(500) { "204 No Content" } else { "304 Not Modified" };
                 bytes = answer.replace("200 OK", status).into_bytes();
                 bytes.extend_from_slice(b"\r\n");
@@ -250,18 +260,20 @@ impl Origin {
         let end = match () {
             () if random.chance(manners.resets) => What::Reset,
             () if random.chance(manners.closes) => What::Close,
-            () => return self.push(due, bytes),
+            () => return self.push(due, head, bytes),
         };
         self.misbehaved = true;
         self.deaf = true;
         bytes.truncate(random.below(bytes.len() as u64 + 1) as usize);
         if !bytes.is_empty() {
-            self.push(due, bytes);
+            self.push(due, head, bytes);
         }
         self.out.push_back((due, end));
     }
 
-    fn push(&mut self, due: u64, bytes: Vec<u8>) {
+    fn push(&mut self, due: u64, head: &Head, bytes: Vec<u8>) {
+        let name = head.field("x-id").unwrap_or_default().to_owned();
+        self.planned.push((name, bytes.len()));
         self.out.push_back((due, What::Bytes(bytes, 0)));
     }
 }

@@ -20,8 +20,13 @@ fn request(number: usize, method: &str, path: &str, body: &str, malformed: Malfo
     };
     let fields = [format!("X-Id: {name}"), length];
     let head = format!("{line}\r\n{}\r\n{}\r\n\r\n", fields[0], fields[1]);
+    let bytes = format!("{head}{body}").into_bytes();
     Request {
-        bytes: format!("{head}{body}").into_bytes(),
+        forwarded: if malformed == Malformed::Head { Vec::new() } else { bytes.clone() },
+        recorded: bytes.clone(),
+        left_out: false,
+        own: false,
+        bytes,
         head_len: head.len(),
         first_line_bytes: line.len() as i32,
         headers_bytes: fields.iter().map(String::len).sum::<usize>() as i32,

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     capture::Identity,
+    config::Deadlines,
     observe::Counters,
     proxy::{Control, Haste, Listener, Now, Parts, Settings, Worker},
     ring::sim::{Faults, Ledger, Net, Random, SimRing},
@@ -110,11 +111,31 @@ impl Setup {
         };
         // With little memory each receive waits for the sink.
         let little = settings.unacknowledged_bytes_max < 16 << 10;
+        settings.deadlines = match (calm, random.chance(300)) {
+            (false, true) => Deadlines {
+                head: Some(Duration::from_millis(300)),
+                body_bytes_per_second: 100_000,
+                body_window: Duration::from_millis(300),
+                idle: Some(Duration::from_millis(500)),
+                write_stall: Some(Duration::from_millis(400)),
+            },
+            _ => Deadlines {
+                head: None,
+                body_bytes_per_second: 0,
+                idle: None,
+                write_stall: None,
+                ..Deadlines::default()
+            },
+        };
+        let filtered = random.chance(400);
         let kinds = Kinds {
+            filtered,
+            redacts: random.chance(250),
             body_bytes_max: 1 << random.between(4, if little { 14 } else { 19 }),
             hold_all_posts: settings.hold_all_posts,
             malformed: random.below(60) as u32,
         };
+        settings.filter = (filtered || kinds.redacts).then(|| Arc::new(script::filter(kinds)));
         Self {
             calm,
             settings,
@@ -149,7 +170,13 @@ impl Setup {
                 dies_ns: u64::MAX,
                 deaf: false,
             },
-            kinds: Kinds { body_bytes_max: 100, hold_all_posts: false, malformed: 0 },
+            kinds: Kinds {
+                body_bytes_max: 100,
+                hold_all_posts: false,
+                malformed: 0,
+                filtered: false,
+                redacts: false,
+            },
             drain_ns: START_NS + 1_000_000_000,
             buffers: 16,
             buffer_bytes: 32 << 10,

@@ -149,13 +149,13 @@ impl Conversation {
         let Some(notes) = &record.provenance else { return };
         desk.books.counters.refused += u64::from(notes.refused.is_some());
         desk.books.counters.undelivered += u64::from(desk.undelivered);
+        desk.books.counters.left_out += notes.left_out.iter().map(|all| all.requests).sum::<u64>();
         if let Some(gap) = notes.gap {
-            let counters = &mut desk.books.counters;
-            counters.uncaptured_requests += gap.requests;
-            counters.uncaptured_bytes += gap.bytes;
+            let (requests, bytes) = (gap.requests, gap.bytes);
+            desk.books.counters.uncaptured_requests += requests;
+            desk.books.counters.uncaptured_bytes += bytes;
             let reason = format!(
-                "{} requests and {} bytes passed uncaptured; see the log of the capturing node",
-                gap.requests, gap.bytes
+                "{requests} requests and {bytes} bytes passed uncaptured; see the log of the capturing node"
             );
             desk.trouble(&self.name, desk.mark, TroubleKind::Uncaptured, reason, Vec::new());
             self.lose(desk, Unanswered::Gap);

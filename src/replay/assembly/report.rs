@@ -169,6 +169,8 @@ pub struct Counters {
     pub uncaptured_requests: u64,
     /// Bytes that passed uncaptured, both directions.
     pub uncaptured_bytes: u64,
+    /// Requests that the capture left out on purpose, with their whole answers: what is there still matches.
+    pub left_out: u64,
     /// Responses that could not be read or told apart.
     pub unreadable: u64,
     /// Responses that ended with the connection.

@@ -113,6 +113,11 @@ impl Ring for SimRing {
         Ok(fd)
     }
 
+    /// All clients of a simulated world come from one host.
+    fn peer(&self, fd: Fd) -> Option<SocketAddr> {
+        Some(SocketAddr::from(([192, 0, 2, 1], fd.0 as u16)))
+    }
+
     fn connect(&mut self, token: Token, fd: Fd, _address: &SocketAddr) {
         self.check_token(Kind::Connect, token);
         let due = {

@@ -39,9 +39,10 @@ use super::{
 };
 use crate::{
     capture::Identity,
-    config::{CaptureConfig, Loaded},
+    config::{CaptureConfig, Loaded, RedactionConfig},
+    filter::{Filter, Redaction},
     observe::{Counters, ExitCode, Failure, logging},
-    proxy::{Control, Settings},
+    proxy::{Admission, Control, Settings},
     sink::{SinkCounters, WorkerEnd, link},
     sys::{bell::Bell, cpu, limits, notify::Notifier, state},
 };
@@ -147,6 +148,11 @@ fn start(
     settings.flush_age = config.flush_age;
     settings.drain_timeout = config.drain_timeout;
     settings.hold_timeout = Some(config.trouble.hold_timeout);
+    settings.filter = filter(config)?;
+    settings.record_replayed = config.record_replayed;
+    settings.deadlines = config.deadlines;
+    settings.admission = Arc::new(Admission::new(config.caps.connections, config.caps.per_address));
+    settings.proxy_protocol = config.proxy_protocol;
     let memory = config.capture_memory.unwrap_or_else(|| limits::memory_bytes() / 4);
     settings.unacknowledged_bytes_max = memory / workers as u64;
 
@@ -254,4 +260,15 @@ fn log_level() -> Hook<CaptureConfig> {
         Ok(Box::new(move || logging::change(level.as_ref())))
     };
     Hook { name: "log level", settings: &["log-level"], prepare: Box::new(prepare) }
+}
+
+/// What is changed and left out; redaction gets the key of this node.
+fn filter(config: &CaptureConfig) -> Result<Option<Arc<Filter>>, Failure> {
+    let mut filter = config.filter.clone();
+    let RedactionConfig { credentials, names } = &config.redaction;
+    if !config.redaction.is_empty() {
+        let key = state::key(&config.state_dir, "redaction.key").map_err(Failure::configuration)?;
+        filter.redaction = Some(Redaction::new(&key, *credentials, names));
+    }
+    Ok((!filter.is_empty()).then(|| Arc::new(filter)))
 }

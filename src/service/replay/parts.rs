@@ -6,7 +6,7 @@ use super::programs;
 use crate::{
     config::replay::{Auth, Conditions, Ids, Input, Only, Order, Refused, ReplayConfig, Speed},
     feed::{Feed, KafkaFeed, KafkaOptions, LinesFeed, LogFeed, LogOptions},
-    http::{Limits, RequestFraming, RequestPart, RequestPiece},
+    http::{self, Limits, REPLAY_FIELD, RequestFraming, RequestPart, RequestPiece},
     observe::Failure,
     replay::{
         amend, assembly,
@@ -132,7 +132,7 @@ fn rewriter(config: &ReplayConfig, with_programs: bool) -> Result<Rewriter, Fail
     let host = if target.port == default_port { host } else { format!("{host}:{}", target.port) };
     let settings = rewrite::Settings {
         host: if config.keep_host { rewrite::Host::Keep } else { rewrite::Host::Target(host) },
-        set_headers: config.set_headers.clone(),
+        set_headers: set_headers(config),
         user_agent: config.user_agent.clone(),
         auth: match &config.auth {
             Auth::Keep => rewrite::Auth::Keep,
@@ -199,4 +199,15 @@ pub(super) fn feed(config: &ReplayConfig) -> Result<Box<dyn Feed>, Failure> {
         Input::File(path) => Box::new(LinesFeed::open(path)?),
         Input::Stdin => Box::new(LinesFeed::open("-".as_ref())?),
     })
+}
+
+/// What the operator asked for, and the mark by which a tapline in the way knows a replay.
+fn set_headers(config: &ReplayConfig) -> Vec<(String, String)> {
+    let mut fields = config.set_headers.clone();
+    if config.marker && !fields.iter().any(|(name, _)| name.eq_ignore_ascii_case(REPLAY_FIELD)) {
+        let group = &config.group;
+        let value = if http::is_field_value(group.as_bytes()) { group } else { "unnamed" };
+        fields.push((REPLAY_FIELD.to_owned(), value.to_owned()));
+    }
+    fields
 }

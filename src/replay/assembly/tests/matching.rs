@@ -1,7 +1,7 @@
 //! Whose answer is whose, and what the notes of the capture change.
 
 use super::{Op::*, *};
-use crate::proto::{Gap, Refused, Undelivered};
+use crate::proto::{Gap, LeftOut, Refused, Undelivered};
 
 fn ours() -> Writer {
     Writer::new("c").of(7, 1)
@@ -367,6 +367,22 @@ fn around_uncaptured_traffic_no_answer_is_believed() {
     ];
     assert_eq!(run.told(), expected);
     assert_eq!(run.assembly.counters().uncaptured_bytes, 99);
+}
+
+/// A whole request that was left out went with its whole answer: its neighbours in a pipeline keep theirs.
+#[test]
+fn around_requests_left_out_on_purpose_answers_still_match() {
+    let mut writer = ours();
+    let mut run = Run::new();
+    run.feed_all(&writer.records(&[R(put("/a", "1")), Eom, W(ok("long")[..30].to_vec())]));
+    let note = |notes: &mut Provenance| {
+        notes.left_out = vec![LeftOut { cause: 1, requests: 1, bytes: 99 }];
+    };
+    run.feed(&writer.noted(&[R(put("/c", "1")), Eom, W(ok("long")[30..].to_vec())], note));
+    run.feed_all(&writer.records(&[W(ok("")), Close])).end();
+    let expected = ["request 0 /a", "request 1 /c", "answer 0 200", "answer 1 200", "ended 0"];
+    assert_eq!(run.told(), expected);
+    assert_eq!(run.assembly.counters().left_out, 1);
 }
 
 #[test]
