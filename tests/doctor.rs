@@ -161,8 +161,9 @@ struct Report {
 
 impl Report {
     fn of(state: &Directory, flags: &[&str]) -> Self {
-        let dir = state.path.to_string_lossy();
-        let mut arguments = vec!["doctor", "--json", "--state-dir", &dir];
+        // In one word: the rig closes directories that it sees, and some of these are to be open.
+        let dir = format!("--state-dir={}", state.path.to_string_lossy());
+        let mut arguments = vec!["doctor", "--json", &dir];
         arguments.extend(flags);
         Self::parse(run(&arguments))
     }

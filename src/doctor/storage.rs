@@ -122,7 +122,7 @@ fn directory(facts: &Facts) -> Finding {
         );
     }
     if facts.exists && facts.mode & 0o077 != 0 {
-        return Finding::warn(
+        return Finding::fail(
             check,
             format!(
                 "{name} can be read by others (mode {:04o}): it holds captured traffic",

@@ -136,7 +136,7 @@ fn broken_disks_are_named() {
     let stranger = disk(|d| (d.owner, d.user) = (0, 998));
     expect(&stranger, "state.directory", Status::Fail, "chown -R 998 /var/lib/tapline");
     expect(&disk(|d| d.mode = 0o777), "state.directory", Status::Fail, "chmod 0700");
-    expect(&disk(|d| d.mode = 0o755), "state.directory", Status::Warn, "chmod 0700");
+    expect(&disk(|d| d.mode = 0o755), "state.directory", Status::Fail, "chmod 0700");
     let closed = disk(|d| d.writable = Err("/var/lib: Read-only file system".into()));
     expect(&closed, "state.directory", Status::Fail, "install -d -m 0700");
     let full = with(a_disk(), |d| d.room = None);
