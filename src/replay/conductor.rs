@@ -12,7 +12,7 @@ use super::{
     amend::{self, Needs},
     assembly::{self, Assembly, Event, Trouble},
     denial::{Denial, Trial},
-    exchange::{ExchangeId, Mark, Request},
+    exchange::{ExchangeId, Mark},
     job::Job,
     limiter::{Admission, Bounds, Limiter},
     order::{Facts, Footprint, Order, Schedule, facts, footprint},
@@ -24,7 +24,7 @@ use super::{
     totals::Totals,
 };
 use crate::{
-    es,
+    es::{endpoint::Endpoint, request_target},
     feed::Place,
     proto::RecordView,
     rewrite::{Credentials, Rewriter},
@@ -415,17 +415,32 @@ impl Conductor {
                 Event::Request(request) => {
                     self.totals.requests += 1;
                     let known = !self.known.is_empty() && self.known.remove(&request.fingerprint);
-                    let touched = match self.settings.order {
-                        Order::Document => footprint(&request),
-                        Order::Connection => Footprint::Free,
+                    let head = &request.head;
+                    let target = request_target(&request.bytes);
+                    let endpoint = Endpoint::of(head.method, target.unwrap_or_default());
+                    let asked = retry::Asked {
+                        kind: endpoint.kind,
+                        writes: !head.safe,
+                        filtered: endpoint.query.is_filtered(),
+                        pinned: false,
                     };
-                    let needs = needs(&touched, &request);
+                    let mut needs = Needs::default();
+                    let touched = match (self.settings.order, target) {
+                        (Order::Document, Some(target)) => {
+                            footprint::of(&request, target, &endpoint, |item| needs.add(item))
+                        }
+                        (Order::Document, None) => Footprint::Unreadable,
+                        (Order::Connection, _) => Footprint::Free,
+                    };
+                    if !matches!(touched, Footprint::Bulk(_)) {
+                        needs = Needs::UNKNOWN;
+                    }
                     self.schedule.admit(request.id, request.connection, request.seen(), touched);
                     let place = self
                         .last_place
                         .clone()
                         .expect("invariant: a request comes out of a record");
-                    self.table.insert(Box::new(Exchange::new(request, place, known, needs)));
+                    self.table.insert(Box::new(Exchange::new(request, place, known, needs, asked)));
                 }
                 Event::Answer { id, answer } => {
                     let Some(exchange) = self.table.get_mut(id) else { continue };
@@ -579,17 +594,5 @@ impl Conductor {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
-    }
-}
-
-/// What a bulk's lines call for, as far as reading them for the order has told.
-fn needs(touched: &Footprint, request: &Request) -> Needs {
-    let Footprint::Bulk(items) = touched else { return Needs::UNKNOWN };
-    let head = &request.bytes[..request.head.head_bytes];
-    let plain = es::body::field(head, b"content-encoding").is_none();
-    let mentions = |word: &[u8]| memchr::memmem::find(&request.bytes, word).is_some();
-    Needs {
-        ids: items.iter().any(|item| item.id.is_none()),
-        conditions: !plain || mentions(b"if_seq_no") || mentions(b"if_primary_term"),
     }
 }

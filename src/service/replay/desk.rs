@@ -20,7 +20,7 @@ use crate::{
     replay::{
         conductor::Conductor,
         exchange::Answer,
-        outcome::{Fate, Finished, Oddity, Skip, What},
+        outcome::{Fate, Finished, Oddity, Sent, Skip, What},
     },
     sys::bell::Bell,
 };
@@ -239,7 +239,8 @@ fn tuple(finished: Finished) -> Tuple {
     let asked_until_ns = request.last_ns;
     let target_request = match (sent, attempts.is_empty()) {
         (_, true) => TargetRequest::NotSent,
-        (Some(bytes), false) => {
+        (Some(Sent::Head(head)), false) => TargetRequest::OtherHead(head),
+        (Some(Sent::Whole(bytes)), false) => {
             let head_bytes =
                 memchr::memmem::find(&bytes, b"\r\n\r\n").map_or(bytes.len(), |at| at + 4);
             TargetRequest::Changed(Message::whole(bytes, head_bytes))

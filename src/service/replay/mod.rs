@@ -200,6 +200,8 @@ impl Run<'_> {
             let mut busy = self.crew.collect(|reply| self.conductor.reply(reply, now));
             busy |= self.desk.collect(&mut self.conductor)?;
             self.crew.check()?;
+            // Before records are read: the target waits meanwhile.
+            busy |= self.send(now);
             let feed = self.read(now)?;
             if self.conductor.target_is_source() {
                 return Err(identity::same(
@@ -238,9 +240,10 @@ impl Run<'_> {
         }
         let mut bytes = 0;
         let mut feeding = Feeding::Nothing;
+        let started = Instant::now();
         for _ in 0..RECORDS_PER_TURN {
             let wanted = self.conductor.wants_records(now) && !self.desk.is_full();
-            match self.feed.next(wanted, Instant::now())? {
+            match self.feed.next(wanted, started)? {
                 Next::Record(record) => {
                     let mark = Mark { lane: record.lane, number: record.number };
                     match &record.poison {
