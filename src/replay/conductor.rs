@@ -79,10 +79,10 @@ pub struct Now {
 
 /// Requests that may go beyond which no more records are read.
 const QUEUE_ENOUGH: usize = 2048;
-/// The same for requests that have no outcome, while so many are in flight.
+/// The same for requests that have no outcome, while so many are in flight or may be.
 const OPEN_ENOUGH: usize = 4096;
-const IN_FLIGHT_ENOUGH: usize = 16;
-/// The same while any is in flight.
+const MAY_GO_ENOUGH: usize = 16;
+/// The same while any is or may be.
 const OPEN_MAX: usize = 65_536;
 
 /// The core.
@@ -184,12 +184,13 @@ impl Conductor {
             .captured_ns(now.monotonic_ns)
             .map(|due_ns| due_ns.saturating_add(self.settings.lookahead_ns));
         let is_ahead = until_ns.is_some_and(|until_ns| self.assembly.newest_ns() > until_ns);
-        // More would not make the target faster, and would leave the caches. With little or nothing in flight, what is
-        // missing may lie ahead.
+        // More would not make the target faster, and would leave the caches. With little or nothing that is in flight
+        // or may be, what is missing may lie ahead.
         let open = self.table.len();
+        let may_go = self.in_flight + self.queue.len();
         let is_plenty = self.queue.len() >= QUEUE_ENOUGH
-            || open >= OPEN_ENOUGH && self.in_flight >= IN_FLIGHT_ENOUGH
-            || open >= OPEN_MAX && self.in_flight > 0;
+            || open >= OPEN_ENOUGH && may_go >= MAY_GO_ENOUGH
+            || open >= OPEN_MAX && may_go > 0;
         !is_ahead && !is_plenty && self.held_bytes() < self.settings.read_ahead_bytes
     }
 

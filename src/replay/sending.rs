@@ -298,7 +298,12 @@ impl Conductor {
         };
         self.limiter.finished(now.monotonic_ns, reply.took_ns, class, signal);
         exchange.possible_duplicate |= exchange.progress.is_uncertain();
-        keep_attempt(&mut exchange.attempts, reply.result, reply.took_ns, tuples);
+        // Nobody asks for what went well.
+        let went_well =
+            matches!(&decided.decision, Decision::Done(verdict) if !verdict.is_failure());
+        if tuples || !went_well {
+            keep_attempt(&mut exchange.attempts, reply.result, reply.took_ns, tuples);
+        }
         match decided.decision {
             Decision::Done(verdict) => self.part_done(id, Some(&verdict)),
             Decision::Again { .. } if self.draining => {

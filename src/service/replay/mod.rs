@@ -361,6 +361,7 @@ impl Run<'_> {
             self.view.bytes_left = backlog.bytes;
         }
         self.view.take(self.conductor.look(now));
+        self.view.totals.tuple_waits = self.desk.waits();
         if self.desk.is_full() {
             self.view.why = SLOW_TUPLES.into();
         }
@@ -410,6 +411,7 @@ impl Run<'_> {
         self.desk.close(&mut self.conductor)?;
         self.save(now, true)?;
         self.view.take(self.conductor.look(now));
+        self.view.totals.tuple_waits = self.desk.waits();
         let stopped = self.stopping_ns.is_some();
         let summary = Summary::new(&self.view, now.monotonic_ns as f64 / 1e9, stopped);
         eprintln!("tapline: {}", summary.text());
