@@ -79,9 +79,11 @@ pub struct Now {
 
 /// Requests that may go beyond which no more records are read.
 const QUEUE_ENOUGH: usize = 2048;
-/// The same for requests that have no outcome, while so many are in flight or may be.
-const OPEN_ENOUGH: usize = 4096;
-const MAY_GO_ENOUGH: usize = 16;
+/// The same for requests that have no outcome, for each that may be in flight, while a quarter of these are in flight
+/// or may go. So little stays in the caches.
+const OPEN_PER_PLACE: usize = 16;
+const OPEN_ENOUGH_MIN: usize = 1024;
+const MAY_GO_MIN: usize = 16;
 /// The same while any is or may be.
 const OPEN_MAX: usize = 65_536;
 
@@ -188,8 +190,10 @@ impl Conductor {
         // or may be, what is missing may lie ahead.
         let open = self.table.len();
         let may_go = self.in_flight + self.queue.len();
+        let limit = self.limiter.limit() as usize;
+        let open_enough = (limit * OPEN_PER_PLACE).clamp(OPEN_ENOUGH_MIN, OPEN_MAX);
         let is_plenty = self.queue.len() >= QUEUE_ENOUGH
-            || open >= OPEN_ENOUGH && may_go >= MAY_GO_ENOUGH
+            || open >= open_enough && may_go >= (limit / 4).max(MAY_GO_MIN)
             || open >= OPEN_MAX && may_go > 0;
         !is_ahead && !is_plenty && self.held_bytes() < self.settings.read_ahead_bytes
     }
