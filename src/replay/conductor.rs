@@ -420,15 +420,9 @@ impl Conductor {
                 Event::Request(request) => {
                     self.totals.requests += 1;
                     let known = !self.known.is_empty() && self.known.remove(&request.fingerprint);
-                    let head = &request.head;
                     let target = request_target(&request.bytes);
-                    let endpoint = Endpoint::of(head.method, target.unwrap_or_default());
-                    let asked = retry::Asked {
-                        kind: endpoint.kind,
-                        writes: !head.safe,
-                        filtered: endpoint.query.is_filtered(),
-                        pinned: false,
-                    };
+                    let endpoint = Endpoint::of(request.head.method, target.unwrap_or_default());
+                    let asked = retry::Asked::of(&endpoint, !request.head.safe);
                     let mut needs = Needs::default();
                     let touched = match (self.settings.order, target) {
                         (Order::Document, Some(target)) => {
