@@ -1,8 +1,8 @@
 //! Where a JSON value ends, and whether it is one (RFC 8259).
 //!
-//! Tuples show bodies as they stood, so nothing is built of them: they are only read over, which is a large part of what
-//! rendering costs. Says of a valid value what `serde_json` says, whatever is in it but UTF-8, which is the caller's
-//! to check.
+//! Tuples show bodies as they stood, so nothing is built of them: they are only read over, which is a large part of
+//! what rendering costs. Says of a valid value what `serde_json` says, whatever is in it but UTF-8, which is the
+//! caller's to check.
 
 /// What was found in place of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
