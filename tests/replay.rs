@@ -71,7 +71,9 @@ fn replay_tries_again_what_the_target_puts_off() {
     });
     assert_eq!(target.lines(), expected.collect::<Vec<_>>());
     assert_eq!((summary.requests, summary.done, summary.failed), (20, 20, 0), "{summary:?}");
-    assert_eq!(summary.retries, 5, "{summary:?}");
+    // The request behind the close may have met the connection before that was seen to be closed: it was not read then,
+    // and went again.
+    assert!((5..=6).contains(&summary.retries), "{summary:?}");
     let bodies: Vec<_> =
         target.arrived().into_iter().filter(|a| a.message.target() == "/i/_doc/3").collect();
     assert!(bodies.windows(2).all(|pair| pair[0].message == pair[1].message), "the same again");

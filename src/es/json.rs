@@ -83,7 +83,7 @@ impl<'a> Scanner<'a> {
         let mut escaped = false;
         loop {
             let rest = self.bytes.get(self.at..)?;
-            let stop = memchr::memchr2(b'"', b'\\', rest)?;
+            let stop = quote_or_escape(rest)?;
             if rest[stop] == b'"' {
                 let bytes = &self.bytes[from..self.at + stop];
                 self.at += stop + 1;
@@ -137,6 +137,34 @@ impl<'a> Scanner<'a> {
     }
 }
 
+/// Where the first quote or backslash stands. Most strings are names and ids: too short to be worth a call.
+#[inline]
+fn quote_or_escape(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    // The lowest set bit marks the first byte of the word that is `byte`.
+    let found = |word: u64, byte: u8| {
+        let other = word ^ (ONES * u64::from(byte));
+        other.wrapping_sub(ONES) & !other & (ONES << 7)
+    };
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate().take(SHORT_WORDS) {
+        let word = u64::from_le_bytes(*word);
+        let stops = found(word, b'"') | found(word, b'\\');
+        if stops != 0 {
+            return Some(at * 8 + stops.trailing_zeros() as usize / 8);
+        }
+    }
+    if words.len() > SHORT_WORDS {
+        let from = SHORT_WORDS * 8;
+        return memchr::memchr2(b'"', b'\\', &bytes[from..]).map(|at| from + at);
+    }
+    let stop = rest.iter().position(|&byte| byte == b'"' || byte == b'\\');
+    stop.map(|at| words.len() * 8 + at)
+}
+
+/// Words of eight bytes that are looked at in place.
+const SHORT_WORDS: usize = 6;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,6 +181,25 @@ mod tests {
         }
         for value in ["", "{", "[1,", "]", "\"a", "\"a\\", ":"] {
             assert_eq!(Scanner::new(value.as_bytes()).skip_value(), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn the_first_quote_or_backslash_is_found_wherever_it_stands() {
+        for len in 0..80 {
+            assert_eq!(quote_or_escape(&vec![b'!'; len]), None);
+            for at in 0..len {
+                for stop in [b'"', b'\\'] {
+                    // Bytes that differ from the two in one bit, and what the borrow of a subtraction could hit.
+                    for other in [b'#', b'\'', b']', 0, 0xa2, 0xff] {
+                        let mut text = vec![other; len];
+                        text[at] = stop;
+                        assert_eq!(quote_or_escape(&text), Some(at));
+                        text[at + 1..].fill(b'"');
+                        assert_eq!(quote_or_escape(&text), Some(at));
+                    }
+                }
+            }
         }
     }
 

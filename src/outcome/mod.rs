@@ -16,6 +16,7 @@ mod error;
 mod files;
 mod head;
 mod journal;
+mod json;
 mod payload;
 mod quarantine;
 mod recovery;

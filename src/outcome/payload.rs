@@ -17,9 +17,9 @@ use std::borrow::Cow;
 use std::io::Write;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde_json::value::RawValue;
 
 use super::content::{Content, More};
+use super::json::{NoValue, blanks, is_plain, value_end};
 
 /// Appends the payload object.
 pub(super) fn write(out: &mut Vec<u8>, content: &Content<'_>, form: bool, missing: Missing) {
@@ -39,6 +39,11 @@ pub(super) struct Missing(pub(super) u64);
 
 /// Appends a JSON string. Bytes that are not UTF-8 are read as Latin-1, as HTTP/1 once had it.
 pub(super) fn string(out: &mut Vec<u8>, bytes: &[u8]) {
+    if is_plain(bytes) {
+        out.push(b'"');
+        out.extend_from_slice(bytes);
+        return out.push(b'"');
+    }
     let text = std::str::from_utf8(bytes).map_or_else(
         |_| Cow::Owned(bytes.iter().map(|&byte| char::from(byte)).collect::<String>()),
         Cow::Borrowed,
@@ -54,31 +59,26 @@ fn json(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
         return false;
     }
     let begin = out.len();
-    let mut values = serde_json::Deserializer::from_slice(start).into_iter::<&RawValue>();
     let mut count = 0;
-    let mut rest: &[u8] = b"";
+    let mut rest = start;
     let mut first_end = 0;
     out.extend_from_slice(b"\"inlinedJsonSequenceBodies\":[");
     let first_begin = out.len();
-    loop {
-        let before = values.byte_offset();
-        match values.next() {
-            None => break,
-            Some(Ok(value)) if value.get().starts_with(['{', '[']) => {
+    while !rest.is_empty() {
+        match value_end(rest) {
+            Ok(end) if matches!(rest[0], b'{' | b'[') && is_text(&rest[..end]) => {
                 if count > 0 {
                     out.push(b',');
                 }
-                minified(out, value.get().as_bytes());
+                minified(out, &rest[..end]);
                 if count == 0 {
                     first_end = out.len();
                 }
                 count += 1;
+                rest = &rest[blanks(rest, end)..];
             }
-            Some(Err(error)) if error.is_eof() && count > 0 => {
-                rest = start[before..].trim_ascii_start();
-                break;
-            }
-            Some(_) => {
+            Err(NoValue::Cut) if count > 0 => break,
+            _ => {
                 out.truncate(begin);
                 return false;
             }
@@ -97,6 +97,10 @@ fn json(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
         text_or_base64(out, rest, true);
     }
     true
+}
+
+fn is_text(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok()
 }
 
 /// Copies a valid JSON value without the line ends between its tokens, and then without other blanks there.
@@ -226,7 +230,7 @@ fn cut(out: &mut Vec<u8>, content: &Content<'_>, missing: Missing) {
 const FORM_FIELDS_MAX: usize = 256;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -326,7 +330,7 @@ mod tests {
         }
     }
 
-    fn arbitrary_json() -> impl Strategy<Value = serde_json::Value> {
+    pub(in crate::outcome) fn arbitrary_json() -> impl Strategy<Value = serde_json::Value> {
         let leaf = prop_oneof![
             any::<i64>().prop_map(serde_json::Value::from),
             ".{0,12}".prop_map(serde_json::Value::from),

@@ -30,7 +30,7 @@ impl Renderer {
     pub fn line(&self, tuple: &Tuple, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"sourceRequest\":");
         let from = out.len();
-        let request = self.message(out, Kind::Request, &tuple.source_request, None, &[]);
+        let request = self.message(out, Kind::Request, Parts::of(&tuple.source_request), None, &[]);
         let request_text = from..out.len();
         let mut responses: Vec<Shown<'_>> = Vec::new();
         if let Some(reply) = &tuple.source_response {
@@ -43,9 +43,15 @@ impl Renderer {
                 out.extend_from_slice(b",\"targetRequest\":");
                 out.extend_from_within(request_text);
             }
+            TargetRequest::OtherHead(head) => {
+                out.extend_from_slice(b",\"targetRequest\":");
+                let parts = Parts { head, ..Parts::of(&tuple.source_request) };
+                self.message(out, Kind::Request, parts, None, request.as_slice());
+            }
             TargetRequest::Changed(message) => {
                 out.extend_from_slice(b",\"targetRequest\":");
-                self.message(out, Kind::Request, message, None, request.as_slice());
+                let parts = Parts::of(message);
+                self.message(out, Kind::Request, parts, None, request.as_slice());
             }
         }
         out.extend_from_slice(b",\"targetResponses\":[");
@@ -87,7 +93,7 @@ impl Renderer {
         reply: &'a Reply,
         known: &[Shown<'_>],
     ) -> Option<Shown<'a>> {
-        self.message(out, Kind::Response, &reply.message, Some(reply.took_ns), known)
+        self.message(out, Kind::Response, Parts::of(&reply.message), Some(reply.took_ns), known)
     }
 
     /// Appends a message object; gives back what a later message may copy from.
@@ -95,20 +101,19 @@ impl Renderer {
         &self,
         out: &mut Vec<u8>,
         kind: Kind,
-        message: &'a Message,
+        message: Parts<'a>,
         took_ns: Option<i64>,
         known: &[Shown<'_>],
     ) -> Option<Shown<'a>> {
-        let head_bytes = message.head_bytes.min(message.bytes.len());
-        let head = match Head::read(kind, &message.bytes[..head_bytes]) {
+        let head = match Head::read(kind, message.head) {
             Ok(head) => head,
             Err(why) => {
                 exception(out, why);
                 return None;
             }
         };
-        let missing = Missing(message.wire_bytes.saturating_sub(message.bytes.len() as u64));
-        let (body, facts) = (message.body(), head.facts);
+        let Parts { body, missing, .. } = message;
+        let facts = head.facts;
         let like = known
             .iter()
             .find(|shown| shown.facts == facts && shown.missing == missing && shown.body == body);
@@ -161,6 +166,22 @@ impl Renderer {
             }
         }
         out.extend_from_slice(b"\"payload\":");
+    }
+}
+
+/// A message as it is shown.
+#[derive(Clone, Copy)]
+struct Parts<'a> {
+    head: &'a [u8],
+    body: &'a [u8],
+    missing: Missing,
+}
+
+impl<'a> Parts<'a> {
+    fn of(message: &'a Message) -> Self {
+        let (head, body) = message.bytes.split_at(message.head_bytes.min(message.bytes.len()));
+        let missing = Missing(message.wire_bytes.saturating_sub(message.bytes.len() as u64));
+        Self { head, body, missing }
     }
 }
 

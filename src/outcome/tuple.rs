@@ -22,10 +22,6 @@ impl Message {
     pub fn is_cut(&self) -> bool {
         self.wire_bytes > self.bytes.len() as u64
     }
-
-    pub(super) fn body(&self) -> &[u8] {
-        self.bytes.get(self.head_bytes..).unwrap_or_default()
-    }
 }
 
 /// A response and how long it took.
@@ -47,6 +43,8 @@ pub enum TargetRequest {
     NotSent,
     /// The source's request byte for byte; no copy is needed.
     AsCaptured,
+    /// The source's request with this head in place of its own.
+    OtherHead(Vec<u8>),
     /// Something else.
     Changed(Message),
 }
@@ -89,6 +87,7 @@ impl Tuple {
         let reply = |reply: &Reply| reply.message.bytes.len();
         let changed = match &self.target_request {
             TargetRequest::Changed(message) => message.bytes.len(),
+            TargetRequest::OtherHead(head) => head.len(),
             TargetRequest::NotSent | TargetRequest::AsCaptured => 0,
         };
         let attempts = self.target_responses.iter().filter_map(|attempt| attempt.reply.as_ref());

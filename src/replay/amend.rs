@@ -214,13 +214,17 @@ fn changed(
     let RequestHead { head_bytes, chunked, .. } = request.head;
     let bytes = body::rebuilt(&request.bytes, head_bytes, chunked, start_line, body)
         .map_err(|_| Why::RequestUnreadable)?;
-    // Longer than a client's line may be: an id of 512 bytes can have 1,536 in a path.
-    let limits = Limits { line_bytes_max: LINE_BYTES_MAX, ..Limits::default() };
-    let piece = RequestFraming::new().next(&limits, &bytes);
+    let piece = RequestFraming::new().next(&limits(), &bytes);
     let Ok(RequestPart::Head(head)) = piece.map(|piece| piece.what) else {
         return Err(Why::RequestUnreadable);
     };
     Ok(Amended::Changed(Change { bytes, head, what, kept }))
+}
+
+/// What the head of a request that was changed here is read with. Its line may be longer than a client's may be: an id
+/// of 512 bytes can have 1,536 in a path.
+pub(super) fn limits() -> Limits {
+    Limits { line_bytes_max: LINE_BYTES_MAX, ..Limits::default() }
 }
 
 const LINE_BYTES_MAX: usize = 16 * 1024;

@@ -12,7 +12,7 @@ use super::{
     amend::{self, Needs},
     assembly::{self, Assembly, Event, Trouble},
     denial::{Denial, Trial},
-    exchange::{ExchangeId, Mark, Request},
+    exchange::{ExchangeId, Mark},
     job::Job,
     limiter::{Admission, Bounds, Limiter},
     order::{Facts, Footprint, Order, Schedule, facts, footprint},
@@ -24,7 +24,7 @@ use super::{
     totals::Totals,
 };
 use crate::{
-    es,
+    es::{endpoint::Endpoint, request_target},
     feed::Place,
     proto::RecordView,
     rewrite::{Credentials, Rewriter},
@@ -79,10 +79,12 @@ pub struct Now {
 
 /// Requests that may go beyond which no more records are read.
 const QUEUE_ENOUGH: usize = 2048;
-/// The same for requests that have no outcome, while so many are in flight.
-const OPEN_ENOUGH: usize = 4096;
-const IN_FLIGHT_ENOUGH: usize = 16;
-/// The same while any is in flight.
+/// The same for requests that have no outcome, for each that may be in flight, while a quarter of these are in flight
+/// or may go. So little stays in the caches.
+const OPEN_PER_PLACE: usize = 16;
+const OPEN_ENOUGH_MIN: usize = 1024;
+const MAY_GO_MIN: usize = 16;
+/// The same while any is or may be.
 const OPEN_MAX: usize = 65_536;
 
 /// The core.
@@ -184,12 +186,15 @@ impl Conductor {
             .captured_ns(now.monotonic_ns)
             .map(|due_ns| due_ns.saturating_add(self.settings.lookahead_ns));
         let is_ahead = until_ns.is_some_and(|until_ns| self.assembly.newest_ns() > until_ns);
-        // More would not make the target faster, and would leave the caches. With little or nothing in flight, what is
-        // missing may lie ahead.
+        // More would not make the target faster, and would leave the caches. With little or nothing that is in flight
+        // or may be, what is missing may lie ahead.
         let open = self.table.len();
+        let may_go = self.in_flight + self.queue.len();
+        let limit = self.limiter.limit() as usize;
+        let open_enough = (limit * OPEN_PER_PLACE).clamp(OPEN_ENOUGH_MIN, OPEN_MAX);
         let is_plenty = self.queue.len() >= QUEUE_ENOUGH
-            || open >= OPEN_ENOUGH && self.in_flight >= IN_FLIGHT_ENOUGH
-            || open >= OPEN_MAX && self.in_flight > 0;
+            || open >= open_enough && may_go >= (limit / 4).max(MAY_GO_MIN)
+            || open >= OPEN_MAX && may_go > 0;
         !is_ahead && !is_plenty && self.held_bytes() < self.settings.read_ahead_bytes
     }
 
@@ -415,17 +420,26 @@ impl Conductor {
                 Event::Request(request) => {
                     self.totals.requests += 1;
                     let known = !self.known.is_empty() && self.known.remove(&request.fingerprint);
-                    let touched = match self.settings.order {
-                        Order::Document => footprint(&request),
-                        Order::Connection => Footprint::Free,
+                    let target = request_target(&request.bytes);
+                    let endpoint = Endpoint::of(request.head.method, target.unwrap_or_default());
+                    let asked = retry::Asked::of(&endpoint, !request.head.safe);
+                    let mut needs = Needs::default();
+                    let touched = match (self.settings.order, target) {
+                        (Order::Document, Some(target)) => {
+                            footprint::of(&request, target, &endpoint, |item| needs.add(item))
+                        }
+                        (Order::Document, None) => Footprint::Unreadable,
+                        (Order::Connection, _) => Footprint::Free,
                     };
-                    let needs = needs(&touched, &request);
+                    if !matches!(touched, Footprint::Bulk(_)) {
+                        needs = Needs::UNKNOWN;
+                    }
                     self.schedule.admit(request.id, request.connection, request.seen(), touched);
                     let place = self
                         .last_place
                         .clone()
                         .expect("invariant: a request comes out of a record");
-                    self.table.insert(Box::new(Exchange::new(request, place, known, needs)));
+                    self.table.insert(Box::new(Exchange::new(request, place, known, needs, asked)));
                 }
                 Event::Answer { id, answer } => {
                     let Some(exchange) = self.table.get_mut(id) else { continue };
@@ -579,17 +593,5 @@ impl Conductor {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
-    }
-}
-
-/// What a bulk's lines call for, as far as reading them for the order has told.
-fn needs(touched: &Footprint, request: &Request) -> Needs {
-    let Footprint::Bulk(items) = touched else { return Needs::UNKNOWN };
-    let head = &request.bytes[..request.head.head_bytes];
-    let plain = es::body::field(head, b"content-encoding").is_none();
-    let mentions = |word: &[u8]| memchr::memmem::find(&request.bytes, word).is_some();
-    Needs {
-        ids: items.iter().any(|item| item.id.is_none()),
-        conditions: !plain || mentions(b"if_seq_no") || mentions(b"if_primary_term"),
     }
 }

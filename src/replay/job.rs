@@ -1,15 +1,19 @@
 //! What the core asks the workers for, and what comes back.
 
 /// A request to be sent once.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Job {
     /// Its number, given back with the reply.
     pub id: u64,
-    /// What to send.
+    /// The head to send, or nothing when it stands in `bytes`.
+    pub head: Vec<u8>,
+    /// What to send, from [`Self::from`] on.
     pub bytes: Vec<u8>,
+    /// Where in `bytes` that begins which goes behind `head`.
+    pub from: usize,
     /// The response has no body.
     pub head_request: bool,
-    /// Bytes of the response that are wanted.
+    /// Bytes of the response that are wanted; 0: nothing of one with a status below 400.
     pub keep: usize,
 }
 
@@ -18,6 +22,8 @@ pub struct Job {
 pub struct Reply {
     /// The job's.
     pub id: u64,
+    /// The job's head.
+    pub head: Vec<u8>,
     /// The job's bytes.
     pub bytes: Vec<u8>,
     /// The response, or why there is none.

@@ -37,7 +37,7 @@ pub struct Finished {
     /// What the source answered.
     pub answer: Option<Answer>,
     /// What was sent last, where that is not what was captured.
-    pub sent: Option<Vec<u8>>,
+    pub sent: Option<Sent>,
     /// All tries.
     pub attempts: Vec<Attempt>,
     /// How it ended.
@@ -46,6 +46,23 @@ pub struct Finished {
     pub possible_duplicate: bool,
     /// What was done to it, as stable words.
     pub notes: Vec<&'static str>,
+}
+
+/// What was sent for a request, where that is not what was captured.
+#[derive(Debug)]
+pub enum Sent {
+    /// This head in place of the captured one.
+    Head(Vec<u8>),
+    /// This message.
+    Whole(Vec<u8>),
+}
+
+impl Sent {
+    /// Memory that it holds, bytes.
+    pub fn bytes(&self) -> usize {
+        let (Self::Head(bytes) | Self::Whole(bytes)) = self;
+        bytes.capacity()
+    }
 }
 
 /// How a request ended.

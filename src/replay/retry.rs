@@ -20,7 +20,7 @@ pub use items::subset;
 pub use policy::Policy;
 
 use crate::es::body::{self, DECODED_BYTES_MAX};
-use crate::es::endpoint::Kind;
+use crate::es::endpoint::{Endpoint, Kind};
 use items::BulkReply;
 
 /// What a request asked for, as far as retries depend on it.
@@ -38,6 +38,12 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// Of a request to this endpoint that was not amended.
+    pub fn of(endpoint: &Endpoint<'_>, writes: bool) -> Self {
+        let filtered = endpoint.query.is_filtered();
+        Self { kind: endpoint.kind, writes, filtered, pinned: false }
+    }
+
     /// A write that the source, which answered so, took or may have taken.
     pub fn must_be_taken(self, source: Option<u16>) -> bool {
         self.writes && source.is_none_or(|source| source < 400)

@@ -8,18 +8,14 @@ use super::{
     exchange::ExchangeId,
     job::{Broken, BrokenKind, Job, Reply, Response},
     limiter::{Class, Signal},
-    outcome::{Entry, Fate, Finished, Skip, What},
+    outcome::{Entry, Fate, Finished, Sent, Skip, What},
     retry::{self, Body, Decision, Verdict},
-    table::{Attempt, AttemptAnswer, Exchange, Prepared, Stage},
+    table::{Attempt, AttemptAnswer, Exchange, Message, Prepared, Stage},
 };
 use crate::{
-    es::{
-        body,
-        endpoint::{Endpoint, Kind},
-        request_target,
-    },
-    http::{Method, RequestHead},
-    rewrite::{Instead, Rewritten},
+    es::{body, endpoint::Kind},
+    http::{Method, RequestFraming, RequestHead, RequestPart},
+    rewrite::{EditedHead, Instead, Rewritten},
 };
 
 /// Attempts of one request that are kept for its tuple; of more, the first and the last ones.
@@ -37,7 +33,7 @@ impl Conductor {
             return None;
         }
         if let Some(prepared) = &exchange.prepared {
-            return Some(prepared.bytes.as_ref().unwrap_or(&exchange.request.bytes).len());
+            return Some(prepared.wire_bytes(exchange.request.bytes.len()));
         }
         if !exchange.examined
             && let Some(skip) = self.examine(id)
@@ -50,8 +46,8 @@ impl Conductor {
             return None;
         }
         let exchange = self.table.get(id)?;
-        if exchange.part.items.is_some() && exchange.part_bytes.as_ref().is_some_and(Vec::is_empty)
-        {
+        let part = exchange.part_message.as_ref();
+        if exchange.part.items.is_some() && part.is_some_and(|part| part.bytes.is_empty()) {
             // Nothing of the part is left.
             self.part_done(id, None);
             return None;
@@ -79,15 +75,7 @@ impl Conductor {
         if !wanted {
             return Some(Skip::Only);
         }
-        let target = request_target(&exchange.request.bytes).unwrap_or_default();
-        let endpoint = Endpoint::of(head.method, target);
-        let mut asked = retry::Asked {
-            kind: endpoint.kind,
-            writes: !head.safe,
-            filtered: endpoint.query.is_filtered(),
-            pinned: false,
-        };
-        if endpoint.kind == Kind::Context {
+        if exchange.asked.kind == Kind::Context {
             return Some(Skip::Context);
         }
         let left_out = &exchange.part.left_out;
@@ -112,20 +100,19 @@ impl Conductor {
                         exchange.notes.push(note);
                     }
                 }
-                asked.pinned = change.what.ids > 0;
+                exchange.asked.pinned = change.what.ids > 0;
                 exchange.change = Some(Box::new(change));
             }
             Amended::Unable(_) => exchange.notes.push("source-answer-unknown"),
             Amended::Leave(_) => return Some(Skip::Refused),
         }
-        exchange.asked = Some(asked);
         None
     }
 
     /// Of a bulk that goes in parts, or of which some items go again: the message with those.
     fn cut_part(&mut self, id: ExchangeId) -> Result<(), String> {
         let Some(exchange) = self.table.get_mut(id) else { return Ok(()) };
-        if exchange.part_bytes.is_none()
+        if exchange.part_message.is_none()
             && let Some(items) = &exchange.part.items
         {
             // What was refused while others wrote the same document may be known only now.
@@ -138,10 +125,13 @@ impl Conductor {
                 Some(kept) => items.filter_map(|item| kept.binary_search(&item).ok()).collect(),
                 None => items.collect(),
             };
-            let head = exchange.change.as_ref().map_or(exchange.request.head, |change| change.head);
-            let bytes =
-                if places.is_empty() { Vec::new() } else { cut(exchange.base(), &head, &places)? };
-            exchange.part_bytes = Some(bytes);
+            let (base, head) = exchange.base();
+            let part = if places.is_empty() {
+                Message { bytes: Vec::new(), head: *head }
+            } else {
+                cut(base, head, &places)?
+            };
+            exchange.part_message = Some(part);
         }
         Ok(())
     }
@@ -150,23 +140,33 @@ impl Conductor {
     fn rewrite(&mut self, id: ExchangeId, now: Now) -> Option<usize> {
         let Self { table, rewriter, credentials, totals, later, .. } = self;
         let exchange = table.get_mut(id)?;
-        let head = exchange.change.as_ref().map_or(exchange.request.head, |change| change.head);
+        let part = exchange.part_message.as_ref().map(|part| (&part.bytes[..], &part.head));
+        let (base, head) = part.unwrap_or(exchange.base());
         let again = match &exchange.again {
             // What cannot be cut goes as a whole.
-            Body::Items(items) => {
-                cut(exchange.part_bytes.as_deref().unwrap_or(exchange.base()), &head, items).ok()
-            }
+            Body::Items(items) => cut(base, head, items).ok(),
             Body::All => None,
         };
-        let whole = again.is_none() && exchange.part_bytes.is_none() && exchange.change.is_none();
-        let base = again.as_deref().or(exchange.part_bytes.as_deref()).unwrap_or(exchange.base());
+        let whole = again.is_none() && part.is_none() && exchange.change.is_none();
+        let (base, head) = again.as_ref().map_or((base, head), |cut| (&cut.bytes[..], &cut.head));
         let as_is = |base: &[u8]| Prepared {
+            head: None,
             bytes: (!whole).then(|| base.to_vec()),
+            from: 0,
             head_request: head.method == Method::Head,
         };
+        if let Some(edited) = rewriter.edit_head(base, head) {
+            let mut prepared = as_is(base);
+            if let EditedHead::Changed(edited) = edited {
+                (prepared.head, prepared.from) = (Some(edited), head.head_bytes);
+            }
+            let len = prepared.wire_bytes(exchange.request.bytes.len());
+            exchange.prepared = Some(prepared);
+            return Some(len);
+        }
         let unix_s = now.unix_ns.div_euclid(1_000_000_000);
         let mut failed = false;
-        let prepared = match rewriter.apply(base, &head, unix_s, credentials.as_ref()) {
+        let prepared = match rewriter.apply(base, head, unix_s, credentials.as_ref()) {
             Rewritten::Untouched => as_is(base),
             Rewritten::Changed(changed) => Prepared::from(changed),
             Rewritten::Filtered => {
@@ -193,7 +193,7 @@ impl Conductor {
         if failed && !exchange.notes.contains(&TRANSFORM_FAILED) {
             exchange.notes.push(TRANSFORM_FAILED);
         }
-        let len = prepared.bytes.as_ref().unwrap_or(&exchange.request.bytes).len();
+        let len = prepared.wire_bytes(exchange.request.bytes.len());
         exchange.prepared = Some(prepared);
         Some(len)
     }
@@ -204,22 +204,25 @@ impl Conductor {
         let prepared = exchange.prepared.take().expect("invariant: it was prepared a moment ago");
         exchange.stage = Stage::InFlight;
         exchange.attempt_count += 1;
-        let is_bulk = exchange.asked.is_some_and(|asked| asked.kind == Kind::Bulk);
+        let is_bulk = exchange.asked.kind == Kind::Bulk;
         let keep = match (is_bulk, self.settings.tuples) {
             (true, _) => usize::MAX,
             (false, true) => self.settings.reply_bytes_max,
             (false, false) => 0,
         };
-        let bytes = prepared.bytes.unwrap_or_else(|| {
+        self.totals.sent += 1;
+        self.totals.retries += u64::from(exchange.attempt_count > 1);
+        self.totals.sent_bytes += prepared.wire_bytes(exchange.request.bytes.len()) as u64;
+        self.in_flight += 1;
+        let Prepared { head, bytes, from, head_request } = prepared;
+        let bytes = bytes.unwrap_or_else(|| {
             exchange.lent = true;
             std::mem::take(&mut exchange.request.bytes)
         });
-        self.totals.sent += 1;
-        self.totals.retries += u64::from(exchange.attempt_count > 1);
-        self.totals.sent_bytes += bytes.len() as u64;
-        self.in_flight += 1;
         self.denial.sent(id);
-        Job { id: id.0, bytes, head_request: prepared.head_request, keep }
+        let head = head.unwrap_or_default();
+        exchange.sent_from = from;
+        Job { id: id.0, head, bytes, from, head_request, keep }
     }
 
     /// Takes a reply in.
@@ -232,11 +235,18 @@ impl Conductor {
         if exchange.lent {
             exchange.lent = false;
             exchange.request.bytes = reply.bytes;
-            exchange.sent = None;
+            let edited = tuples && exchange.sent_from > 0;
+            exchange.sent = edited.then_some(Sent::Head(reply.head));
         } else if tuples {
-            exchange.sent = Some(reply.bytes);
+            let whole = exchange.sent_from == 0;
+            let sent = if whole {
+                reply.bytes
+            } else {
+                [&reply.head, &reply.bytes[exchange.sent_from..]].concat()
+            };
+            exchange.sent = Some(Sent::Whole(sent));
         }
-        let asked = exchange.asked.expect("invariant: it was examined before it was sent");
+        let asked = exchange.asked;
         let class = class(asked.kind, asked.writes);
         let source = exchange.answer.as_ref().map(|answer| answer.status);
         let status = reply.result.as_ref().ok().map(|response| response.status);
@@ -256,7 +266,8 @@ impl Conductor {
                     status: response.status,
                     bytes: &response.bytes,
                     head_bytes: response.head_bytes,
-                    chunked: body::is_chunked(&response.bytes[..response.head_bytes]),
+                    chunked: asked.kind == Kind::Bulk
+                        && body::is_chunked(&response.bytes[..response.head_bytes]),
                     accepted: self.denial.accepted(),
                 })
             }
@@ -287,7 +298,12 @@ impl Conductor {
         };
         self.limiter.finished(now.monotonic_ns, reply.took_ns, class, signal);
         exchange.possible_duplicate |= exchange.progress.is_uncertain();
-        keep_attempt(&mut exchange.attempts, reply.result, reply.took_ns, tuples);
+        // Nobody asks for what went well.
+        let went_well =
+            matches!(&decided.decision, Decision::Done(verdict) if !verdict.is_failure());
+        if tuples || !went_well {
+            keep_attempt(&mut exchange.attempts, reply.result, reply.took_ns, tuples);
+        }
         match decided.decision {
             Decision::Done(verdict) => self.part_done(id, Some(&verdict)),
             Decision::Again { .. } if self.draining => {
@@ -305,7 +321,7 @@ impl Conductor {
     /// What the schedule let go is done; when that was the last of it, the request has ended.
     fn part_done(&mut self, id: ExchangeId, verdict: Option<&Verdict>) {
         let Some(exchange) = self.table.get_mut(id) else { return };
-        let reads = exchange.asked.is_some_and(|asked| !asked.writes);
+        let reads = !exchange.asked.writes;
         if reads && verdict == Some(&Verdict::TargetFailed) {
             self.totals.reads_differing += 1;
         } else if let Some(verdict) = verdict
@@ -369,7 +385,7 @@ impl Conductor {
         }
         let bytes = request.bytes.len()
             + answer.as_ref().map_or(0, |answer| answer.bytes.len())
-            + sent.as_ref().map_or(0, Vec::len)
+            + sent.as_ref().map_or(0, Sent::bytes)
             + attempts
                 .iter()
                 .filter_map(|attempt| attempt.result.as_ref().ok())
@@ -382,8 +398,15 @@ impl Conductor {
 }
 
 /// The message of a bulk with only the items in these places.
-fn cut(message: &[u8], head: &RequestHead, places: &[usize]) -> Result<Vec<u8>, String> {
-    retry::subset(message, head.head_bytes, head.chunked, places).map_err(|error| error.to_string())
+fn cut(message: &[u8], head: &RequestHead, places: &[usize]) -> Result<Message, String> {
+    let bytes = retry::subset(message, head.head_bytes, head.chunked, places)
+        .map_err(|error| error.to_string())?;
+    // Its `Content-Length` is another one, perhaps of fewer digits.
+    let piece = RequestFraming::new().next(&amend::limits(), &bytes);
+    match piece.map(|piece| piece.what) {
+        Ok(RequestPart::Head(head)) => Ok(Message { bytes, head }),
+        _ => Err("the head of the bulk cannot be read any more".to_owned()),
+    }
 }
 
 /// For the tuple: the first attempts and the last one. Without tuples only the last, for the quarantine.

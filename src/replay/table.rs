@@ -8,9 +8,10 @@ use super::{
     amend::{Change, Needs},
     exchange::{Answer, ExchangeId, Request, Unanswered},
     order::Ready,
+    outcome::Sent,
     retry,
 };
-use crate::{feed::Place, rewrite::Changed};
+use crate::{feed::Place, http::RequestHead, rewrite::Changed};
 
 /// How far a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,17 +74,19 @@ pub(super) struct Exchange {
     /// What the schedule lets go now.
     pub(super) part: Part,
     /// Of a part of a bulk, the message.
-    pub(super) part_bytes: Option<Vec<u8>>,
+    pub(super) part_message: Option<Message>,
     /// The bytes of the next attempt, made and not yet sent; `None` inside: the captured ones.
     pub(super) prepared: Option<Prepared>,
-    pub(super) asked: Option<retry::Asked>,
+    pub(super) asked: retry::Asked,
     pub(super) progress: retry::Progress,
     /// What goes again.
     pub(super) again: retry::Body,
     /// The captured bytes are with a worker.
     pub(super) lent: bool,
+    /// Where in what was sent last that begins which followed another head; 0: all of it went.
+    pub(super) sent_from: usize,
     /// What was sent last, where that is not what was captured.
-    pub(super) sent: Option<Vec<u8>>,
+    pub(super) sent: Option<Sent>,
     pub(super) attempts: Vec<Attempt>,
     /// Attempts of all parts.
     pub(super) attempt_count: u32,
@@ -104,22 +107,50 @@ pub(super) struct Part {
     pub(super) last: bool,
 }
 
+/// A request that was made of a captured one.
+#[derive(Debug)]
+pub(super) struct Message {
+    /// Head and body; empty when nothing is left of it.
+    pub(super) bytes: Vec<u8>,
+    /// What its head says.
+    pub(super) head: RequestHead,
+}
+
 /// An attempt that can be sent.
 #[derive(Debug)]
 pub(super) struct Prepared {
+    /// The head, where it is not that of the bytes.
+    pub(super) head: Option<Vec<u8>>,
     /// `None`: the captured bytes.
     pub(super) bytes: Option<Vec<u8>>,
+    /// Where in them what follows `head` begins.
+    pub(super) from: usize,
     pub(super) head_request: bool,
+}
+
+impl Prepared {
+    /// Bytes that go over the wire, when the captured ones are so many.
+    pub(super) fn wire_bytes(&self, captured: usize) -> usize {
+        let bytes = self.bytes.as_ref().map_or(captured, Vec::len);
+        self.head.as_ref().map_or(0, Vec::len) + bytes - self.from
+    }
 }
 
 impl From<Changed> for Prepared {
     fn from(changed: Changed) -> Self {
-        Self { bytes: Some(changed.bytes), head_request: changed.head_request }
+        let Changed { bytes, head_request } = changed;
+        Self { head: None, bytes: Some(bytes), from: 0, head_request }
     }
 }
 
 impl Exchange {
-    pub(super) fn new(request: Request, place: Place, known: bool, needs: Needs) -> Self {
+    pub(super) fn new(
+        request: Request,
+        place: Place,
+        known: bool,
+        needs: Needs,
+        asked: retry::Asked,
+    ) -> Self {
         Self {
             request,
             place,
@@ -132,12 +163,13 @@ impl Exchange {
             examined: false,
             change: None,
             part: Part::default(),
-            part_bytes: None,
+            part_message: None,
             prepared: None,
-            asked: None,
+            asked,
             progress: retry::Progress::default(),
             again: retry::Body::All,
             lent: false,
+            sent_from: 0,
             sent: None,
             attempts: Vec::new(),
             attempt_count: 0,
@@ -148,9 +180,12 @@ impl Exchange {
         }
     }
 
-    /// The message that goes, before transforms and headers; all of it, when it goes in parts.
-    pub(super) fn base(&self) -> &[u8] {
-        self.change.as_ref().map_or(&self.request.bytes, |change| &change.bytes)
+    /// The message that goes, before transforms and headers; all of it, when it goes in parts. And what its head says.
+    pub(super) fn base(&self) -> (&[u8], &RequestHead) {
+        match &self.change {
+            Some(change) => (&change.bytes, &change.head),
+            None => (&self.request.bytes, &self.request.head),
+        }
     }
 
     /// The schedule lets it, or a part of it, go.
@@ -158,13 +193,13 @@ impl Exchange {
         self.part.items = ready.items;
         self.part.last = ready.last;
         self.part.left_out = ready.left_out.into_iter().map(|item| item as usize).collect();
-        self.part_bytes = None;
+        self.part_message = None;
         self.prepared = None;
         self.progress = retry::Progress::default();
         self.again = retry::Body::All;
     }
 
-    /// Captured bytes and what replay keeps beside them: its own copy with another head, and this struct.
+    /// Captured bytes and what replay keeps beside them: an amended copy, and this struct.
     fn bytes(&self) -> u64 {
         let answer = self.answer.as_ref().map_or(0, |answer| answer.bytes.capacity());
         let answers: usize = self

@@ -9,7 +9,7 @@ use super::{
     job::{Broken, BrokenKind, Job, Reply, Response},
     limiter::Bounds,
     order::Order,
-    outcome::{Fate, What},
+    outcome::{Fate, Sent, What},
     pace::Speed,
     retry,
 };
@@ -17,7 +17,7 @@ use crate::{
     feed::Place,
     http::Limits,
     proto::{Capture, Data, EndOfMessage, Index, Timestamp, TrafficObservation, TrafficStream},
-    rewrite::{Rewriter, Settings as Rewriting},
+    rewrite::{Host, Rewriter, Settings as Rewriting},
 };
 
 const PLACE: Place = Place::Log { incarnation: 1, sequence: 2 };
@@ -31,6 +31,10 @@ struct Core {
 
 impl Core {
     fn new(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::with(change, &Rewriting::default())
+    }
+
+    fn with(change: impl FnOnce(&mut Settings), rewriting: &Rewriting) -> Self {
         let mut settings = Settings {
             assembly: assembly::Limits {
                 http: Limits::default(),
@@ -52,7 +56,7 @@ impl Core {
             reply_bytes_max: 1 << 20,
         };
         change(&mut settings);
-        let rewriter = Rewriter::new(&Rewriting::default()).unwrap();
+        let rewriter = Rewriter::new(rewriting).unwrap();
         Self { core: Conductor::new(settings, rewriter), now: Now::default(), number: 0 }
     }
 
@@ -83,7 +87,8 @@ impl Core {
     }
 
     fn job(&mut self) -> Option<(u64, String)> {
-        let Job { id, bytes, .. } = self.core.next_job(self.now)?;
+        let Job { id, head, bytes, .. } = self.core.next_job(self.now)?;
+        assert!(head.is_empty(), "nothing is edited here");
         Some((id, String::from_utf8(bytes).unwrap()))
     }
 
@@ -98,7 +103,9 @@ impl Core {
             }),
             Err(kind) => Err(Broken { kind, text: "it broke".into() }),
         };
-        self.core.reply(Reply { id, bytes: bytes.into_bytes(), result, took_ns: 1000 }, self.now);
+        let bytes = bytes.into_bytes();
+        let reply = Reply { id, head: Vec::new(), bytes, result, took_ns: 1000 };
+        self.core.reply(reply, self.now);
     }
 
     /// Where the position may stand.
@@ -211,6 +218,73 @@ fn a_write_that_fails_for_good_is_put_aside_and_a_lost_one_goes_again() {
     let number = core.core.take_outcomes().next().unwrap().number;
     core.core.written(number);
     assert_eq!(core.done(), 1);
+}
+
+/// What goes over the wire for a job.
+fn wire(job: &Job) -> String {
+    String::from_utf8([&job.head, &job.bytes[job.from..]].concat()).unwrap()
+}
+
+fn answered(job: Job, answer: &str) -> Reply {
+    let head_bytes = answer.find("\r\n\r\n").unwrap() + 4;
+    let wire_bytes = answer.len() as u64;
+    let response =
+        Response { status: 200, bytes: answer.into(), head_bytes, whole: true, wire_bytes };
+    Reply { id: job.id, head: job.head, bytes: job.bytes, result: Ok(response), took_ns: 1000 }
+}
+
+#[test]
+fn a_request_for_another_host_goes_with_another_head_and_is_kept_as_it_was() {
+    let rewriting = Rewriting { host: Host::Target("target:9200".into()), ..Rewriting::default() };
+    let mut core = Core::with(|settings| settings.tuples = true, &rewriting);
+    core.record("a", &put("1"), CREATED);
+    let job = core.core.next_job(core.now).unwrap();
+    assert_eq!(wire(&job), put("1").replace("Host: a", "Host: target:9200"));
+    assert_eq!(job.bytes, put("1").as_bytes(), "the captured request is lent, not copied");
+    core.core.reply(answered(job, CREATED), core.now);
+    let outcome = core.core.take_outcomes().next().unwrap();
+    let What::Finished(finished) = outcome.what else { panic!("a request") };
+    assert_eq!(finished.request.bytes, put("1").as_bytes());
+    let Some(Sent::Head(head)) = finished.sent else { panic!("another head") };
+    assert!(String::from_utf8(head).unwrap().contains("Host: target:9200"));
+}
+
+#[test]
+fn the_rest_of_a_bulk_goes_again_with_headers_before_its_body() {
+    let item =
+        |id: u32| format!("{{\"index\":{{\"_index\":\"i\",\"_id\":\"{id}\"}}}}\n{{\"n\":{id}}}\n");
+    let body: String = (0..40).map(item).collect();
+    // Without a Host, so that one is added behind the last field.
+    let bulk = |body: &str, more: &str| {
+        let length = body.len();
+        format!("POST /_bulk HTTP/1.1\r\nContent-Length: {length}\r\n{more}\r\n{body}")
+    };
+    let host = "Host: target:9200\r\n";
+    let rewriting = Rewriting { host: Host::Target("target:9200".into()), ..Rewriting::default() };
+    let mut core = Core::with(|settings| settings.tuples = true, &rewriting);
+    let answer = |errors: bool, items: &[&str]| {
+        let body = format!("{{\"errors\":{errors},\"items\":[{}]}}", items.join(","));
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    };
+    let good = "{\"index\":{\"_index\":\"i\",\"status\":201}}";
+    let full =
+        "{\"index\":{\"status\":429,\"error\":{\"type\":\"es_rejected_execution_exception\"}}}";
+    core.record("a", &bulk(&body, ""), &answer(false, &[good; 40]));
+    let job = core.core.next_job(core.now).unwrap();
+    assert_eq!(wire(&job), bulk(&body, host));
+    let mut items = [good; 40];
+    items[7] = full;
+    core.core.reply(answered(job, &answer(true, &items)), core.now);
+    core.now.monotonic_ns = core.core.next_due_ns().unwrap();
+    let job = core.core.next_job(core.now).unwrap();
+    // Its length has two digits less.
+    assert_eq!(wire(&job), bulk(&item(7), host));
+    core.core.reply(answered(job, &answer(false, &[good])), core.now);
+    let outcome = core.core.take_outcomes().next().unwrap();
+    let What::Finished(finished) = outcome.what else { panic!("a request") };
+    assert_eq!(finished.fate, Fate::Done);
+    let Some(Sent::Whole(sent)) = finished.sent else { panic!("another message") };
+    assert_eq!(sent, bulk(&item(7), host).as_bytes());
 }
 
 #[test]

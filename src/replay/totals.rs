@@ -77,6 +77,8 @@ pub struct Totals {
     pub order_cycles: u64,
     /// Parts in which bulks went that could not go as a whole.
     pub bulk_parts: u64,
+    /// Times that nothing was sent since as many outcomes waited to be written as may.
+    pub tuple_waits: u64,
     /// Requests given back because their partition went to another replayer.
     pub handed_back: u64,
 }

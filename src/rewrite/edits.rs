@@ -99,6 +99,15 @@ impl Edits {
     /// The request with its head edited, or `None` when every line is already as asked. `more` bytes of room are left
     /// behind the head for what the caller will insert.
     pub(super) fn apply(&self, request: &[u8], head: &RequestHead, more: usize) -> Option<Vec<u8>> {
+        self.draft(request, head, more)
+    }
+
+    /// The same, the head alone.
+    pub(super) fn apply_to_head(&self, request: &[u8], head: &RequestHead) -> Option<Vec<u8>> {
+        self.draft(&request[..head.head_bytes], head, 0)
+    }
+
+    fn draft(&self, request: &[u8], head: &RequestHead, more: usize) -> Option<Vec<u8>> {
         let head_end = head.head_bytes - CRLF.len();
         let mut draft = Draft { request, room: self.room + more, out: None, copied: 0 };
         let mut seen: u64 = 0;

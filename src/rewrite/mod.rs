@@ -22,7 +22,7 @@ mod sigv4;
 mod tests;
 mod type_mapping;
 
-pub use rewriter::{Changed, Instead, Rewriter, Rewritten};
+pub use rewriter::{Changed, EditedHead, Instead, Rewriter, Rewritten};
 pub use settings::{Auth, Host, OnError, Settings, Transform};
 pub use sigv4::Credentials;
 pub use type_mapping::{TypeMapping, TypeTarget};

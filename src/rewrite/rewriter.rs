@@ -45,6 +45,15 @@ pub enum Rewritten {
     },
 }
 
+/// A head after the edits.
+#[derive(Debug, PartialEq, Eq)]
+pub enum EditedHead {
+    /// It is as it was.
+    Untouched,
+    /// It is this.
+    Changed(Vec<u8>),
+}
+
 /// A request that differs from what was captured.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Changed {
@@ -114,6 +123,16 @@ impl Rewriter {
     /// be called before a request goes out once more.
     pub fn signs(&self) -> bool {
         self.signer.is_some()
+    }
+
+    /// What header edits make of the head of `request`, where they are all that is asked for: what follows the head
+    /// needs no copy then. `None`: [`Rewriter::apply`] is to be asked.
+    pub fn edit_head(&self, request: &[u8], head: &RequestHead) -> Option<EditedHead> {
+        if self.filter.is_some() || !self.transforms.is_empty() || self.signer.is_some() {
+            return None;
+        }
+        let edited = self.edits.apply_to_head(request, head);
+        Some(edited.map_or(EditedHead::Untouched, EditedHead::Changed))
     }
 
     /// Rewrites `request`, one whole message whose head says `head`. `now_unix_s` and `credentials` are those of the

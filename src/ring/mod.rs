@@ -160,6 +160,18 @@ pub trait Ring {
     /// Submits what was asked for and waits for at least one completion, at most `timeout` (`None`: for ever), then
     /// appends what completed to `out`.
     fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) -> io::Result<()>;
+    /// As [`Ring::wait`], and may put its return off by up to `patience` so that it brings `many` completions at once:
+    /// each return costs a wake-up, here and of whoever is told of it. A ring that cannot do so just waits.
+    fn wait_for_many(
+        &mut self,
+        many: u32,
+        patience: Duration,
+        timeout: Option<Duration>,
+        out: &mut Vec<Completion>,
+    ) -> io::Result<()> {
+        let _ = (many, patience);
+        self.wait(timeout, out)
+    }
     /// The bytes of a chunk.
     fn bytes(&self, chunk: Chunk) -> &[u8];
     /// The bytes of a chunk, to be changed in place. Only for whoever holds the one reference to its buffer.

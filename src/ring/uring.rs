@@ -272,13 +272,28 @@ impl Ring for Uring {
     }
 
     fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) -> io::Result<()> {
+        self.wait_for_many(1, Duration::ZERO, timeout, out)
+    }
+
+    fn wait_for_many(
+        &mut self,
+        many: u32,
+        patience: Duration,
+        timeout: Option<Duration>,
+        out: &mut Vec<Completion>,
+    ) -> io::Result<()> {
         self.buffers.publish();
         let pending = self.ring.completion().len();
-        let want = u32::from(pending == 0 && timeout != Some(Duration::ZERO));
+        let mut want = u32::from(pending == 0 && timeout != Some(Duration::ZERO));
         let timespec = timeout.map(types::Timespec::from);
         let mut args = types::SubmitArgs::new();
         if let Some(timespec) = &timespec {
             args = args.timespec(timespec);
+        }
+        // Since Linux 6.12. When the time is over one completion is enough.
+        if want > 0 && many > 1 && self.ring.params().is_feature_min_timeout() {
+            want = many;
+            args = args.min_wait_usec(patience.as_micros() as u32);
         }
         let mut flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
         if self.ring.params().is_feature_no_iowait() {

@@ -73,8 +73,13 @@ impl Answer {
                     continue;
                 }
                 ResponsePart::Head(head) => {
-                    self.reserve(&head, piece.end, behind.len());
-                    self.bytes.extend_from_slice(bytes);
+                    if self.keep == 0 && head.status < 400 {
+                        // What it says is known, and nobody reads more.
+                        self.bytes = Vec::new();
+                    } else {
+                        self.reserve(&head, piece.end, behind.len());
+                        self.bytes.extend_from_slice(bytes);
+                    }
                     self.head = Some(head);
                 }
                 ResponsePart::Body => {
@@ -118,7 +123,7 @@ impl Answer {
         let wire_bytes = std::mem::take(&mut self.wire_bytes);
         let response = Response {
             status: head.status,
-            head_bytes: head.head_bytes,
+            head_bytes: head.head_bytes.min(bytes.len()),
             whole: bytes.len() as u64 == wire_bytes,
             bytes,
             wire_bytes,
@@ -172,12 +177,34 @@ mod tests {
     fn a_cut_response_keeps_its_head_and_says_how_long_it_was() {
         let wire = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
         let head = wire.len() - b"3\r\nabc\r\n0\r\n\r\n".len();
-        for keep in 0..=wire.len() {
+        for keep in 1..=wire.len() {
             let mut answer = answer(Answering::Other, keep);
             let Progress::Whole { response, .. } = take(&mut answer, wire) else { panic!("whole") };
             assert_eq!(response.bytes, &wire[..keep.max(head)]);
             assert_eq!(response.wire_bytes, wire.len() as u64);
             assert_eq!(response.whole, keep == wire.len());
+        }
+    }
+
+    #[test]
+    fn of_a_response_that_nobody_reads_nothing_is_kept_unless_it_refuses() {
+        for (status, kept) in [(200, false), (302, false), (429, true), (503, true)] {
+            let wire =
+                format!("HTTP/1.1 {status} X\r\nRetry-After: 7\r\nContent-Length: 2\r\n\r\nok");
+            for cut in 1..wire.len() {
+                let mut answer = answer(Answering::Other, 0);
+                take(&mut answer, &wire.as_bytes()[..cut]);
+                let Progress::Whole { response, .. } = take(&mut answer, &wire.as_bytes()[cut..])
+                else {
+                    panic!("whole")
+                };
+                assert_eq!(
+                    response.bytes,
+                    if kept { &wire.as_bytes()[..wire.len() - 2] } else { b"" }
+                );
+                assert_eq!(response.head_bytes, response.bytes.len());
+                assert_eq!((response.wire_bytes, response.whole), (wire.len() as u64, false));
+            }
         }
     }
 

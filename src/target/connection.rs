@@ -5,7 +5,7 @@
 
 mod secure;
 
-use std::{rc::Rc, time::Duration};
+use std::{ops::Range, rc::Rc, time::Duration};
 
 use self::secure::Secure;
 
@@ -35,9 +35,13 @@ pub(super) struct Connection {
     opened: bool,
     /// It has carried a request before.
     reused: bool,
+    /// What goes before the request's memory, or nothing; shared with the ring as that is.
+    head: Rc<Vec<u8>>,
     /// The request's memory, shared with the ring while a part of it is being sent. One allocation for all requests.
     request: Rc<Vec<u8>>,
-    /// How much of it is in the socket's buffer.
+    /// Where in it that begins which goes.
+    from: usize,
+    /// How much of both is in the socket's buffer.
     sent: usize,
     /// TLS, from the connect on.
     secure: Option<Box<Secure>>,
@@ -94,7 +98,9 @@ impl Connection {
             dirty: false,
             opened: false,
             reused: false,
+            head: Rc::default(),
             request: Rc::default(),
+            from: 0,
             sent: 0,
             secure: None,
             exchange: Exchange::default(),
@@ -128,12 +134,9 @@ impl Connection {
         let kind = if job.head_request { Answering::Head } else { Answering::Other };
         self.answer.expect(kind, job.keep.min(core.settings.response_bytes_max));
         self.exchange = Exchange { id: job.id, started_ns: core.now_ns, ..Exchange::default() };
-        *self.request_mut() = job.bytes;
-        self.sent = 0;
-    }
-
-    fn request_mut(&mut self) -> &mut Vec<u8> {
-        Rc::get_mut(&mut self.request).expect("invariant: an ended send has given its share back")
+        *own(&mut self.head) = job.head;
+        *own(&mut self.request) = job.bytes;
+        (self.from, self.sent) = (job.from, 0);
     }
 
     fn connect_to<R: Ring>(&mut self, core: &mut Core<R>, fd: Fd, address: usize, tried: usize) {
@@ -162,17 +165,26 @@ impl Connection {
             return self.send_sealed(core);
         }
         let Some(fd) = self.fd else { return };
-        let len = (self.request.len() - self.sent).min(SEND_BYTES_MAX);
-        if len == 0 {
+        let parts = next_part(&self.head, &self.request, self.from, self.sent);
+        for (memory, range) in parts {
+            if !range.is_empty() {
+                core.out.push(Segment::Shared {
+                    bytes: Rc::clone(memory),
+                    offset: range.start as u32,
+                    len: range.len() as u32,
+                });
+            }
+        }
+        if core.out.is_empty() {
             return;
         }
-        core.out.push(Segment::Shared {
-            bytes: Rc::clone(&self.request),
-            offset: self.sent as u32,
-            len: len as u32,
-        });
         self.sending = true;
         core.ring.send(self.token, fd, &mut core.out);
+    }
+
+    /// Bytes of the request on the wire.
+    fn wire_bytes(&self) -> usize {
+        self.head.len() + self.request.len() - self.from
     }
 
     pub(super) fn connected<R: Ring>(&mut self, core: &mut Core<R>, result: Result<(), Errno>) {
@@ -438,9 +450,11 @@ impl Connection {
             return;
         }
         let Some(result) = self.result.take() else { return };
-        let bytes = std::mem::take(self.request_mut());
+        let head = std::mem::take(own(&mut self.head));
+        let bytes = std::mem::take(own(&mut self.request));
+        (self.from, self.sent) = (0, 0);
         let Exchange { id, started_ns, sent_ns, finished_ns, .. } = self.exchange;
-        core.replies.push(Reply { id, bytes, result, started_ns, sent_ns, finished_ns });
+        core.replies.push(Reply { id, head, bytes, result, started_ns, sent_ns, finished_ns });
     }
 
     /// Closes it as soon as no operation is under way on it.
@@ -500,7 +514,7 @@ impl Connection {
 
     /// All of the request is in the socket's buffer.
     fn is_sent(&self) -> bool {
-        self.sent == self.request.len()
+        self.sent == self.wire_bytes()
     }
 
     fn is_still(&self) -> bool {
@@ -513,6 +527,24 @@ impl Connection {
             core.dirty.push(self.token.index());
         }
     }
+}
+
+/// What is to be sent next when `sent` bytes are: of the head, and of the request's memory from `from` on.
+fn next_part<'a>(
+    head: &'a Rc<Vec<u8>>,
+    request: &'a Rc<Vec<u8>>,
+    from: usize,
+    sent: usize,
+) -> [(&'a Rc<Vec<u8>>, Range<usize>); 2] {
+    let left = sent.min(head.len())..head.len();
+    let from = from + (sent - left.start);
+    let len = (request.len() - from).min(SEND_BYTES_MAX);
+    [(head, left), (request, from..from + len)]
+}
+
+/// Memory that no send holds a share of.
+fn own(memory: &mut Rc<Vec<u8>>) -> &mut Vec<u8> {
+    Rc::get_mut(memory).expect("invariant: an ended send has given its share back")
 }
 
 /// What one send takes of a request. What a slow target takes in `response_timeout` must be more than this.

@@ -5,15 +5,20 @@ use std::{fmt, sync::Arc};
 use crate::{http::Malformed, ring::Errno};
 
 /// A request to be sent once, as it is.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Job {
     /// The caller's name for it, handed back with the reply.
     pub id: u64,
-    /// The request: head and body as they go over the wire. Must not be empty.
+    /// What goes before the rest, or nothing.
+    pub head: Vec<u8>,
+    /// The request from [`Self::from`] on: head and body as they go over the wire, or what follows [`Self::head`].
     pub bytes: Vec<u8>,
+    /// Bytes in front of `bytes` that are not sent: what `head` stands for. With `head` there is always one to send.
+    pub from: usize,
     /// A HEAD request: its response has no body, whatever the head says (RFC 9110 section 9.3.2).
     pub head_request: bool,
-    /// Bytes of the response (head and body) to hand back at most; the head is handed back whole in any case.
+    /// Bytes of the response (head and body) to hand back at most; the head is handed back whole in any case, but for
+    /// 0: then nothing is, unless the status is 400 or above.
     pub keep: usize,
 }
 
@@ -23,6 +28,8 @@ pub struct Job {
 pub struct Reply {
     /// The job's.
     pub id: u64,
+    /// The job's.
+    pub head: Vec<u8>,
     /// The job's.
     pub bytes: Vec<u8>,
     /// The final response, or why there is none.
@@ -42,7 +49,7 @@ pub struct Response {
     pub status: u16,
     /// Head and body, chunk framing included; perhaps cut, see `whole`.
     pub bytes: Vec<u8>,
-    /// Bytes of the head with its blank line.
+    /// Bytes of the head with its blank line; 0 when nothing was wanted of the response.
     pub head_bytes: usize,
     /// All of it is in `bytes`.
     pub whole: bool,

@@ -68,7 +68,7 @@ impl ConductorEnd {
     /// to bound: nothing here refuses one.
     pub fn send(&mut self, job: Job) {
         debug_assert!(!self.closing, "a job behind the end");
-        debug_assert!(!job.bytes.is_empty(), "a request has a head");
+        debug_assert!(job.head.len() + job.bytes.len() > job.from, "a request has a head");
         self.pending.jobs.push(job);
     }
 
@@ -208,8 +208,8 @@ impl Drop for WorkerEnd {
 
 /// The reply to a job that no connection was given.
 pub(super) fn unstarted(job: Job, why: Broken) -> Reply {
-    let Job { id, bytes, .. } = job;
-    Reply { id, bytes, result: Err(why), started_ns: 0, sent_ns: 0, finished_ns: 0 }
+    let Job { id, head, bytes, .. } = job;
+    Reply { id, head, bytes, result: Err(why), started_ns: 0, sent_ns: 0, finished_ns: 0 }
 }
 
 #[cfg(test)]
@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     fn job(id: u64) -> Job {
-        Job { id, bytes: vec![1; 4], head_request: false, keep: 0 }
+        Job { id, bytes: vec![1; 4], ..Job::default() }
     }
 
     fn ends() -> (ConductorEnd, WorkerEnd, [Arc<Bell>; 2]) {

@@ -65,7 +65,10 @@ impl<R: Ring> Worker<R> {
     /// One loop turn; true when the worker is done.
     pub fn turn(&mut self, clock: impl Fn() -> u64) -> io::Result<bool> {
         let timeout = self.timeout();
-        self.core.ring.wait(timeout, &mut self.completions)?;
+        // While many are in flight a few of them make a turn worth its wake-ups, and the others keep the target busy.
+        let busy = self.pool.len().saturating_sub(self.core.idle.len());
+        let many = (busy / TURN_SHARE).clamp(1, TURN_REPLIES_MAX) as u32;
+        self.core.ring.wait_for_many(many, TURN_PATIENCE, timeout, &mut self.completions)?;
         self.bell.unpark();
         self.core.now_ns = clock();
         let mut completions = std::mem::take(&mut self.completions);
@@ -213,5 +216,11 @@ fn is_shortage(errno: Errno) -> bool {
     matches!(errno.0, libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
 }
 
+/// Of the requests in flight, one in so many is waited for to be answered before a turn begins.
+const TURN_SHARE: usize = 4;
+/// More than this gains nothing.
+const TURN_REPLIES_MAX: usize = 32;
+/// How long that may put a turn off.
+const TURN_PATIENCE: Duration = Duration::from_micros(100);
 /// How long a worker waits for the conductor to empty its queue.
 const BLOCKED_PAUSE: Duration = Duration::from_millis(1);

@@ -13,6 +13,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use super::Stage;
 
 /// An entry as it is kept.
@@ -58,7 +60,7 @@ pub(super) fn write_saved(out: &mut Vec<u8>, lanes: &[(u32, u64)]) {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Read {
     /// What the saved position needs, by fingerprint; places are forgotten, for they were another run's.
-    Good(HashMap<u64, Noted>),
+    Good(HashMap<u64, Noted, RandomState>),
     /// Something else, or a newer version.
     Foreign,
 }
@@ -68,9 +70,10 @@ pub(super) fn read(bytes: &[u8]) -> Read {
     let Some(mut rest) = bytes.strip_prefix(&HEADER) else {
         // Cut within the header, or never written before the host crashed: nothing was noted.
         let unwritten = HEADER.starts_with(bytes) || bytes.iter().all(|&byte| byte == 0);
-        return if unwritten { Read::Good(HashMap::new()) } else { Read::Foreign };
+        return if unwritten { Read::Good(HashMap::default()) } else { Read::Foreign };
     };
-    let mut entries: HashMap<u64, Noted> = HashMap::with_capacity(rest.len() / NOTED_BYTES);
+    let mut entries: HashMap<u64, Noted, RandomState> = HashMap::default();
+    entries.reserve(rest.len() / NOTED_BYTES);
     let mut saved: HashMap<u32, u64> = HashMap::new();
     while let Some((kind, items, after)) = whole_batch(rest) {
         if kind == NOTED {

@@ -27,9 +27,10 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{HashMap, hash_map::Entry as MapEntry};
 use std::path::Path;
+
+use foldhash::fast::RandomState;
 
 use self::format::Noted;
 use self::store::Store;
@@ -74,9 +75,10 @@ pub enum Members {
 #[derive(Debug)]
 pub struct Journal {
     store: Store,
-    live: HashMap<u64, Noted>,
-    /// Entries of this run by lane, the lowest number first.
-    lanes: HashMap<u32, BinaryHeap<Reverse<(u64, u64)>>>,
+    live: HashMap<u64, Noted, RandomState>,
+    /// Entries of this run by lane: number and fingerprint, in no order. They are looked through when a position was
+    /// saved, which few of them outlive.
+    lanes: HashMap<u32, Vec<(u64, u64)>, RandomState>,
     scratch: Vec<Noted>,
 }
 
@@ -90,7 +92,7 @@ impl Journal {
         unix_s: i64,
     ) -> Result<(Self, HashMap<u64, Stage>), OutcomeError> {
         let (store, live) = Store::open(dir, group, members)?;
-        let (lanes, scratch) = (HashMap::new(), Vec::new());
+        let (lanes, scratch) = (HashMap::default(), Vec::new());
         let mut journal = Self { store, live, lanes, scratch };
         let adopted = journal.store.dead()?;
         for (_, entries) in &adopted {
@@ -120,15 +122,26 @@ impl Journal {
         let at_s = seconds(unix_s);
         self.scratch.clear();
         for &Entry { fingerprint, stage, lane, number } in entries {
-            let before = self.live.get(&fingerprint);
-            let stage = before.map_or(stage, |noted| noted.stage.max(stage));
-            let noted = Noted { fingerprint, stage, at_s, place: Some((lane, number)) };
-            if before.is_none_or(|before| before.place != noted.place) {
-                self.lanes.entry(lane).or_default().push(Reverse((number, fingerprint)));
-            } else if before.is_some_and(|before| before.stage == stage) {
-                continue;
+            let mut noted = Noted { fingerprint, stage, at_s, place: Some((lane, number)) };
+            let moved = match self.live.entry(fingerprint) {
+                MapEntry::Vacant(slot) => {
+                    slot.insert(noted);
+                    true
+                }
+                MapEntry::Occupied(mut slot) => {
+                    let before = slot.get();
+                    noted.stage = noted.stage.max(before.stage);
+                    let moved = before.place != noted.place;
+                    if !moved && before.stage == noted.stage {
+                        continue;
+                    }
+                    slot.insert(noted);
+                    moved
+                }
+            };
+            if moved {
+                self.lanes.entry(lane).or_default().push((number, fingerprint));
             }
-            self.live.insert(fingerprint, noted);
             self.scratch.push(noted);
         }
         self.store.append(&self.scratch)
@@ -139,17 +152,17 @@ impl Journal {
     pub fn saved(&mut self, lanes: Lanes<'_>) -> Result<(), OutcomeError> {
         let before = self.live.len();
         for &(lane, first) in lanes {
-            let Some(heap) = self.lanes.get_mut(&lane) else { continue };
-            while let Some(&Reverse((number, fingerprint))) = heap.peek()
-                && number < first
-            {
-                heap.pop();
+            let Some(entries) = self.lanes.get_mut(&lane) else { continue };
+            entries.retain(|&(number, fingerprint)| {
                 // One that has another place since is forgotten with that.
-                let place = Some((lane, number));
-                if self.live.get(&fingerprint).is_some_and(|noted| noted.place == place) {
-                    self.live.remove(&fingerprint);
+                if number < first
+                    && let MapEntry::Occupied(slot) = self.live.entry(fingerprint)
+                    && slot.get().place == Some((lane, number))
+                {
+                    slot.remove();
                 }
-            }
+                number >= first
+            });
         }
         if self.live.len() == before {
             return Ok(());
@@ -163,7 +176,7 @@ impl Journal {
     /// The lane is no longer ours (its partition was revoked): its entries stay noted, for its records may come back,
     /// here under another lane or at another member.
     pub fn left(&mut self, lane: u32) {
-        for Reverse((number, fingerprint)) in self.lanes.remove(&lane).unwrap_or_default() {
+        for (number, fingerprint) in self.lanes.remove(&lane).unwrap_or_default() {
             if let Some(noted) = self.live.get_mut(&fingerprint)
                 && noted.place == Some((lane, number))
             {

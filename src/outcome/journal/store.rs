@@ -7,6 +7,8 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use foldhash::fast::RandomState;
+
 use super::format::{self, HEADER, NOTED_BYTES, Noted, Read};
 use super::{Lanes, Members, OutcomeError};
 use crate::outcome::files;
@@ -27,7 +29,7 @@ pub(super) struct Store {
 }
 
 /// Entries by fingerprint.
-pub(super) type Found = HashMap<u64, Noted>;
+pub(super) type Found = HashMap<u64, Noted, RandomState>;
 
 /// The journal of a member that is dead, locked until it is buried.
 #[derive(Debug)]

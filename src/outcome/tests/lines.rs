@@ -49,6 +49,19 @@ fn the_sample_is_written_letter_for_letter() {
 }
 
 #[test]
+fn a_request_with_another_head_alone_is_shown_as_one_that_was_made_anew() {
+    let mut tuple = sample();
+    let made_anew = line(&tuple);
+    let TargetRequest::Changed(Message { mut bytes, head_bytes, .. }) = tuple.target_request else {
+        panic!("the sample's request was changed")
+    };
+    bytes.truncate(head_bytes);
+    tuple.target_request = TargetRequest::OtherHead(bytes);
+    assert_eq!(line(&tuple), made_anew);
+    assert!(tuple.bytes() >= tuple.source_request.bytes.len() + head_bytes);
+}
+
+#[test]
 fn a_tuple_without_an_answer_and_without_a_request_sent() {
     let tuple = Tuple {
         source_request: message("GET / HTTP/1.1\r\nHost: a\r\n\r\n"),

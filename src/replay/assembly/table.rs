@@ -10,15 +10,17 @@ use std::{
     rc::Rc,
 };
 
+use foldhash::fast::RandomState;
+
 use super::{conversation::Conversation, window::Window};
 use crate::{proto::RecordView, replay::exchange::ConnectionName};
 
 pub(super) struct Table {
     slots: Vec<Option<Slot>>,
     free: Vec<u32>,
-    names: HashMap<Key, u32>,
+    names: HashMap<Key, u32, RandomState>,
     groups: Vec<Option<Group>>,
-    of_node: HashMap<Box<str>, Vec<u32>>,
+    of_node: HashMap<Box<str>, Vec<u32>, RandomState>,
     /// Before this captured time nothing expires.
     check_ns: i64,
     /// The group that a search for what has expired goes on with, and what is due next of those before it.
@@ -55,9 +57,9 @@ impl Table {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
-            names: HashMap::new(),
+            names: HashMap::default(),
             groups: Vec::new(),
-            of_node: HashMap::new(),
+            of_node: HashMap::default(),
             check_ns: i64::MIN,
             searched: 0,
             due_ns: i64::MAX,

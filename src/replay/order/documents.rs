@@ -482,6 +482,10 @@ impl Hasher for Mixer {
         }
     }
 
+    fn write_usize(&mut self, word: usize) {
+        self.write_u64(word as u64);
+    }
+
     fn write_u64(&mut self, word: u64) {
         // The golden ratio in 64 bits: an odd number without a pattern. Both halves of the product are used.
         let product = u128::from(self.0.rotate_left(23) ^ word) * 0x9e37_79b9_7f4a_7c15;

@@ -6,10 +6,11 @@
 //!
 //! Not seen: that an ingest pipeline gives a document another id or index.
 
-use std::hash::{DefaultHasher, Hasher};
+use std::hash::Hasher;
 
+use super::documents::Mixer;
 use crate::es::body::{self, DECODED_BYTES_MAX};
-use crate::es::bulk;
+use crate::es::bulk::{self, BulkItem};
 use crate::es::endpoint::{Endpoint, Kind};
 use crate::es::{Indices, request_target};
 use crate::http::{Method, RequestHead};
@@ -83,24 +84,40 @@ impl Document {
 
 /// The hash by which names and ids are known here. Equal in every run.
 pub fn hash(name: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(name);
-    hasher.finish()
+    let mut mixer = Mixer::default();
+    let (words, rest) = name.as_chunks();
+    for word in words {
+        mixer.write_u64(u64::from_le_bytes(*word));
+    }
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    mixer.write_u64(u64::from_le_bytes(last));
+    mixer.write_usize(name.len());
+    mixer.finish()
 }
 
 /// What `request` touches.
 pub fn footprint(request: &Request) -> Footprint {
-    let head = &request.head;
     let Some(target) = request_target(&request.bytes) else { return Footprint::Unreadable };
-    let endpoint = Endpoint::of(head.method, target);
+    of(request, target, &Endpoint::of(request.head.method, target), |_| {})
+}
+
+/// The same, where target and endpoint are known already. `each` is shown the items of a bulk on the way.
+pub fn of(
+    request: &Request,
+    target: &[u8],
+    endpoint: &Endpoint<'_>,
+    each: impl FnMut(&BulkItem<'_>),
+) -> Footprint {
+    let head = &request.head;
     // A field replaces the method, or the connection is to become another protocol's.
     if matches!(head.method, Method::Get | Method::Head | Method::Options) && !head.safe {
         return Footprint::Everything { change: Change::Indices };
     }
     match endpoint.kind {
-        Kind::Get => document(&endpoint).map_or(Footprint::Free, Footprint::Read),
+        Kind::Get => document(endpoint).map_or(Footprint::Free, Footprint::Read),
         Kind::Index | Kind::Create | Kind::Update | Kind::Delete => {
-            match (document(&endpoint), endpoint.indices.single()) {
+            match (document(endpoint), endpoint.indices.single()) {
                 (Some(document), _) => Footprint::Write(document),
                 (None, Some(index)) if endpoint.id.is_none() => {
                     Footprint::Generated(hash(index.as_bytes()))
@@ -108,7 +125,7 @@ pub fn footprint(request: &Request) -> Footprint {
                 _ => Footprint::Everything { change: Change::Nothing },
             }
         }
-        Kind::Bulk => items(request, &endpoint),
+        Kind::Bulk => items(request, endpoint, each),
         Kind::Search | Kind::MultiSearch | Kind::Context | Kind::IndexRead | Kind::GlobalRead => {
             Footprint::Free
         }
@@ -146,7 +163,11 @@ fn indices(indices: &Indices<'_>, change: Change) -> Footprint {
     Footprint::Indices { names: indices.iter().map(|name| hash(name.as_bytes())).collect(), change }
 }
 
-fn items(request: &Request, endpoint: &Endpoint<'_>) -> Footprint {
+fn items(
+    request: &Request,
+    endpoint: &Endpoint<'_>,
+    mut each: impl FnMut(&BulkItem<'_>),
+) -> Footprint {
     let RequestHead { head_bytes, chunked, .. } = request.head;
     let Ok(body) = body::decoded(&request.bytes, head_bytes, chunked, DECODED_BYTES_MAX) else {
         return Footprint::Unreadable;
@@ -157,6 +178,7 @@ fn items(request: &Request, endpoint: &Endpoint<'_>) -> Footprint {
     let (mut last_name, mut last_hash) = (String::new(), 0);
     for item in bulk::lines(&body, default) {
         let Ok(item) = item else { return Footprint::Unreadable };
+        each(&item);
         let Some(name) = item.index.as_deref() else { return Footprint::Unreadable };
         if items.is_empty() || name != last_name {
             // An expression, not a name: the servers resolve the time in it.

@@ -4,7 +4,7 @@ mod headers;
 mod programs;
 mod signatures;
 
-use super::{Rewriter, Rewritten, Settings};
+use super::{EditedHead, Rewriter, Rewritten, Settings};
 use crate::http::{Limits, RequestFraming, RequestHead, RequestPart};
 
 /// What the head of a message says; the message must be exactly one request.
@@ -38,7 +38,20 @@ pub(super) fn try_framed(message: &[u8]) -> Result<RequestHead, String> {
 
 pub(super) fn rewrite(settings: &Settings, message: &[u8]) -> Rewritten {
     let mut rewriter = Rewriter::new(settings).expect("the settings are fine");
-    rewriter.apply(message, &framed(message), 0, None)
+    let head = framed(message);
+    let rewritten = rewriter.apply(message, &head, 0, None);
+    // The short way gives the same message.
+    if let Some(edited) = rewriter.edit_head(message, &head) {
+        let body = &message[head.head_bytes..];
+        match (&rewritten, edited) {
+            (Rewritten::Untouched, EditedHead::Untouched) => {}
+            (Rewritten::Changed(changed), EditedHead::Changed(head)) => {
+                assert_eq!(changed.bytes, [&head, body].concat());
+            }
+            (_, edited) => panic!("{edited:?} and {rewritten:?}"),
+        }
+    }
+    rewritten
 }
 
 /// The message as it goes out, changed or not.

@@ -408,6 +408,11 @@ const COUNTERS: &[Family] = &[
         &[("", "order_cycles")],
     ),
     (
+        "replay_tuple_waits_total",
+        "Times that nothing was sent since the tuples were waited for.",
+        &[("", "tuple_waits")],
+    ),
+    (
         "replay_bulk_parts_total",
         "Parts in which bulks went that could not go as a whole.",
         &[("", "bulk_parts")],

@@ -80,7 +80,9 @@ impl Crew {
         member.in_flight += 1;
         member.link.send(target::Job {
             id: job.id,
+            head: job.head,
             bytes: job.bytes,
+            from: job.from,
             head_request: job.head_request,
             keep: job.keep,
         });
@@ -105,6 +107,7 @@ impl Crew {
                 }
                 take(job::Reply {
                     id: reply.id,
+                    head: reply.head,
                     bytes: reply.bytes,
                     took_ns: reply.finished_ns.saturating_sub(reply.started_ns),
                     result: match reply.result {

@@ -20,7 +20,7 @@ use crate::{
     replay::{
         conductor::Conductor,
         exchange::Answer,
-        outcome::{Fate, Finished, Oddity, Skip, What},
+        outcome::{Fate, Finished, Oddity, Sent, Skip, What},
     },
     sys::bell::Bell,
 };
@@ -35,6 +35,8 @@ pub(super) struct Desk {
     tuples: bool,
     /// Outcomes that found the queue full.
     stuck: Vec<outcome::Outcome>,
+    /// Times that it was.
+    waits: u64,
     entries: Vec<Entry>,
     unwritten: u64,
 }
@@ -90,6 +92,7 @@ impl Desk {
             known,
             tuples,
             stuck: Vec::new(),
+            waits: 0,
             entries: Vec::new(),
             unwritten: 0,
         })
@@ -103,6 +106,7 @@ impl Desk {
     /// Hands over what has ended since the last time.
     pub(super) fn submit(&mut self, core: &mut Conductor) -> Result<(), Failure> {
         self.note(core)?;
+        let waited = self.is_full();
         let mut batch = std::mem::take(&mut self.stuck);
         for ended in core.take_outcomes() {
             self.unwritten += 1;
@@ -119,6 +123,7 @@ impl Desk {
             && let Err(batch) = self.counter.submit(batch)
         {
             self.stuck = batch;
+            self.waits += u64::from(!waited);
         }
         Ok(())
     }
@@ -142,6 +147,11 @@ impl Desk {
     /// The queue is full: nothing more should be sent.
     pub(super) fn is_full(&self) -> bool {
         !self.stuck.is_empty()
+    }
+
+    /// Times that the queue was full.
+    pub(super) fn waits(&self) -> u64 {
+        self.waits
     }
 
     /// Nothing waits to be collected.
@@ -239,7 +249,8 @@ fn tuple(finished: Finished) -> Tuple {
     let asked_until_ns = request.last_ns;
     let target_request = match (sent, attempts.is_empty()) {
         (_, true) => TargetRequest::NotSent,
-        (Some(bytes), false) => {
+        (Some(Sent::Head(head)), false) => TargetRequest::OtherHead(head),
+        (Some(Sent::Whole(bytes)), false) => {
             let head_bytes =
                 memchr::memmem::find(&bytes, b"\r\n\r\n").map_or(bytes.len(), |at| at + 4);
             TargetRequest::Changed(Message::whole(bytes, head_bytes))

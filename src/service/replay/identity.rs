@@ -98,7 +98,7 @@ fn ask_target(
         let credentials = keeper.and_then(Keeper::current);
         let now_unix_s = (clock.unix_ns() / 1_000_000_000) as i64;
         let bytes = parts::question(config, QUESTION, now_unix_s, credentials.as_deref())?;
-        crew.send(Job { id: 0, bytes, head_request: false, keep: ANSWER_BYTES_MAX });
+        crew.send(Job { bytes, keep: ANSWER_BYTES_MAX, ..Job::default() });
         crew.flush();
         let mut answer = None;
         while answer.is_none() {

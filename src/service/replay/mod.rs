@@ -199,6 +199,8 @@ impl Run<'_> {
             let mut busy = self.crew.collect(|reply| self.conductor.reply(reply, now));
             busy |= self.desk.collect(&mut self.conductor)?;
             self.crew.check()?;
+            // Before records are read: the target waits meanwhile.
+            busy |= self.send(now);
             let feed = self.read(now)?;
             if self.conductor.target_is_source() {
                 return Err(identity::same(
@@ -237,9 +239,10 @@ impl Run<'_> {
         }
         let mut bytes = 0;
         let mut feeding = Feeding::Nothing;
+        let started = Instant::now();
         for _ in 0..RECORDS_PER_TURN {
             let wanted = self.conductor.wants_records(now) && !self.desk.is_full();
-            match self.feed.next(wanted, Instant::now())? {
+            match self.feed.next(wanted, started)? {
                 Next::Record(record) => {
                     let mark = Mark { lane: record.lane, number: record.number };
                     match &record.poison {
@@ -357,6 +360,7 @@ impl Run<'_> {
             self.view.bytes_left = backlog.bytes;
         }
         self.view.take(self.conductor.look(now));
+        self.view.totals.tuple_waits = self.desk.waits();
         if self.desk.is_full() {
             self.view.why = SLOW_TUPLES.into();
         }
@@ -406,6 +410,7 @@ impl Run<'_> {
         self.desk.close(&mut self.conductor)?;
         self.save(now, true)?;
         self.view.take(self.conductor.look(now));
+        self.view.totals.tuple_waits = self.desk.waits();
         let stopped = self.stopping_ns.is_some();
         let summary = Summary::new(&self.view, now.monotonic_ns as f64 / 1e9, stopped);
         eprintln!("tapline: {}", summary.text());

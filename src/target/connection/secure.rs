@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{Broken, Connection, Core, SEND_BYTES_MAX, State};
+use super::{Broken, Connection, Core, State, next_part};
 use crate::{
     ring::{Chunk, Errno, Ring, Segment},
     target::Counter,
@@ -58,11 +58,13 @@ impl Connection {
         };
         let mut plain = 0;
         if self.state == State::Busy {
-            plain = (self.request.len() - self.sent).min(SEND_BYTES_MAX);
-            let part = &self.request[self.sent..self.sent + plain];
-            if plain > 0
-                && let Err(fault) = secure.tls.send(part)
-            {
+            let parts = next_part(&self.head, &self.request, self.from, self.sent);
+            let mut sealed = Ok(());
+            for (memory, range) in parts.into_iter().filter(|(_, range)| !range.is_empty()) {
+                plain += range.len();
+                sealed = sealed.and_then(|()| secure.tls.send(&memory[range]));
+            }
+            if let Err(fault) = sealed {
                 return self.distrust(core, &fault);
             }
         }

@@ -49,7 +49,7 @@ impl Running {
         let n = requests.len();
         for (id, bytes) in requests.into_iter().enumerate() {
             let id = id as u64;
-            self.conductor.send(Job { id, bytes, head_request: false, keep: 1 << 20 });
+            self.conductor.send(Job { id, bytes, keep: 1 << 20, ..Job::default() });
         }
         assert!(self.conductor.flush());
         let mut replies = Vec::new();

@@ -44,6 +44,8 @@ pub(super) struct Setup {
 /// A job as it was sent.
 pub(super) struct Sent {
     pub(super) bytes: Vec<u8>,
+    /// The memory that was handed in.
+    pub(super) lent: (Vec<u8>, Vec<u8>),
     pub(super) keep: usize,
     pub(super) cancelled: bool,
 }
@@ -308,8 +310,10 @@ impl World {
             let body = if random.chance(800) { body.min(3000) } else { body } as usize;
             let bytes = Request::write(id, is_head, body);
             let keep = random.spread(0, 20) as usize;
-            conductor.send(Job { id, bytes: bytes.clone(), head_request: is_head, keep });
-            sent.insert(id, Sent { bytes, keep, cancelled: false });
+            let job = job(random, id, &bytes);
+            let lent = (job.head.clone(), job.bytes.clone());
+            conductor.send(Job { head_request: is_head, keep, ..job });
+            sent.insert(id, Sent { bytes, lent, keep, cancelled: false });
         }
         if sent.len() as u64 == setup.jobs {
             conductor.close();
@@ -317,6 +321,18 @@ impl World {
         conductor.flush();
         self.next_ns = now_ns + 1 + random.below(setup.pause_ns_max);
     }
+}
+
+/// The request in one piece, or its front apart and something else in front of the rest.
+fn job(random: &mut Random, id: u64, request: &[u8]) -> Job {
+    if random.chance(500) {
+        return Job { id, bytes: request.to_vec(), ..Job::default() };
+    }
+    let cut = random.between(1, request.len() as u64) as usize;
+    let from = random.below(200) as usize;
+    let mut bytes = vec![b'-'; from];
+    bytes.extend_from_slice(&request[cut..]);
+    Job { id, head: request[..cut].to_vec(), bytes, from, ..Job::default() }
 }
 
 pub(super) const START_NS: u64 = 1_000_000_000;
