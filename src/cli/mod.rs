@@ -53,7 +53,7 @@ pub fn run() -> ExitCode {
         Command::Capture(arguments) => arguments.operation.start_logging(),
         Command::Replay(arguments) => arguments.operation.start_logging(),
         Command::Demo(_) | Command::Doctor(_) | Command::Log(_) | Command::Tune(_) => {
-            logging::start(None, logging::Format::Auto)
+            logging::start(None, logging::Format::Auto);
         }
     }
     for (event, text) in notes {
