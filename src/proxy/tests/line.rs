@@ -91,6 +91,8 @@ pub(super) struct Sealed {
     broken: bool,
     /// The end came without a farewell, after a handshake.
     pub(super) truncated: bool,
+    /// Nobody takes what it sends any more.
+    deaf: bool,
 }
 
 impl Line {
@@ -123,6 +125,7 @@ impl Line {
             records: Vec::new(),
             broken: false,
             truncated: false,
+            deaf: false,
         }))
     }
 
@@ -246,7 +249,13 @@ impl Sealed {
         if self.wire.is_empty() {
             return Some(true);
         }
-        let n = net.peer_send(link, &self.wire)?;
+        let n = if self.deaf { None } else { net.peer_send(link, &self.wire) };
+        let Some(n) = n else {
+            // Nobody takes it; behind the FIN that follows nothing may be tried again.
+            self.deaf = true;
+            self.wire.clear();
+            return None;
+        };
         self.wire.drain(..n);
         Some(self.wire.is_empty())
     }
