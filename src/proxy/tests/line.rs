@@ -75,6 +75,7 @@ pub(super) enum Line {
     Sealed(Box<Sealed>),
 }
 
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own; they combine freely")]
 pub(super) struct Sealed {
     tls: Connection,
     /// Sealed and not yet taken by the network.
