@@ -32,7 +32,7 @@ fn replay_of_real_clients_from_kafka_gives_the_same_documents() {
     if !services::wanted("replay_of_real_clients_from_kafka_gives_the_same_documents") {
         return;
     }
-    let (kafka, topic) = (Kafka::shared(), "real-clients");
+    let (kafka, topic) = (Kafka::shared(), "replayed-clients");
     kafka.create_topic(topic, 3, &[]);
     real_clients(
         topic,

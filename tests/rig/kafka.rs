@@ -165,7 +165,7 @@ impl Kafka {
 
     /// Stops the broker's process in its tracks; connections stay open and unanswered.
     pub(crate) fn pause(&self) {
-        self.process.as_ref().expect("the broker runs").signal(Signal::STOP);
+        self.process.as_ref().expect("the broker runs").pause();
     }
 
     /// Lets a paused broker go on.

@@ -79,6 +79,22 @@ impl Process {
         let _ = kill_process(self.pid(), signal);
     }
 
+    /// Stops the child and waits until none of its threads runs any more: on a busy host that takes a while.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.id());
+        let stopped = || {
+            let entries = fs::read_dir(&tasks).into_iter().flatten().flatten();
+            let stats =
+                entries.filter_map(|task| fs::read_to_string(task.path().join("stat")).ok());
+            // The state is what follows the name, which ends with the last bracket.
+            stats
+                .into_iter()
+                .all(|stat| stat.rsplit(") ").next().is_some_and(|s| s.starts_with('T')))
+        };
+        assert!(wait::until(Duration::from_secs(30), stopped), "process {} goes on", self.id());
+    }
+
     /// Kills the whole group at once and waits for the child.
     pub(crate) fn kill(&mut self) -> ExitStatus {
         if self.ended().is_none() {
