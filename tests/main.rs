@@ -24,6 +24,7 @@ mod holding;
 mod house;
 mod kill9;
 mod logging;
+mod proof;
 mod real_clients;
 mod refused;
 mod replay;

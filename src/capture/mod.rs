@@ -7,12 +7,16 @@
 //! Encode only. Decoding is [`crate::proto`]'s business, which is also what the tests here compare against.
 
 mod encode;
+mod gap;
+mod heartbeat;
 mod identity;
 mod pool;
 mod record;
 mod stream;
 
 pub use encode::Stamp;
+pub use gap::{Gap, GapCause};
+pub use heartbeat::{Heartbeat, Told};
 pub use identity::{ConnectionId, Identity, NODE_BYTES_MAX};
 pub use pool::BlockPool;
 pub use record::{LeftOut, Notes, Record, Undelivered, UndeliveredCause};

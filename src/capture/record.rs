@@ -2,7 +2,11 @@
 
 use std::net::SocketAddr;
 
-use super::encode::{put_varint, varint_len};
+use super::{
+    encode::{put_varint, varint_len},
+    gap::{GAP_BYTES_MAX, Gap},
+    heartbeat::{HEARTBEAT_BYTES_MAX, Heartbeat},
+};
 use crate::capture::ConnectionId;
 
 /// A finished record on its way to the sink and back.
@@ -16,6 +20,8 @@ pub struct Record {
     pub number: u32,
     /// True when bytes wait for this record to be durable.
     pub held: bool,
+    /// Between which of its worker's heartbeats it was made, modulo 2^16.
+    pub epoch: u16,
 }
 
 impl Record {
@@ -71,12 +77,14 @@ pub struct Notes {
     pub undelivered: Option<Undelivered>,
     /// A refused request: reason, bytes that had arrived, their CRC32C.
     pub refused: Option<(&'static str, u64, u32)>,
-    /// Traffic that passed uncaptured for want of memory: requests, bytes.
-    pub gap: Option<(u64, u64)>,
+    /// Traffic that passed uncaptured.
+    pub gap: Option<Gap>,
     /// Where the client is, as a balancer in front says.
     pub client: Option<SocketAddr>,
     /// Traffic that was left out on purpose, by [`LeftOut`]: requests, bytes.
     pub left_out: [(u64, u64); LeftOut::ALL.len()],
+    /// Where its worker stands; in a record of its own.
+    pub heartbeat: Option<Heartbeat>,
 }
 
 /// Why whole requests are left out of the records together with their answers. Unlike a gap it leaves no doubt about
@@ -112,9 +120,6 @@ impl LeftOut {
 /// Field 1509, length-delimited.
 const PROVENANCE: [u8; 2] = [0xAA, 0x5E];
 
-/// Cause 1 of a gap: the memory budget was used up.
-const GAP_MEMORY: u8 = 1;
-
 /// The most bytes that [`put_provenance`] appends.
 pub(super) const PROVENANCE_BYTES_MAX: usize = 2
     + 2
@@ -123,11 +128,15 @@ pub(super) const PROVENANCE_BYTES_MAX: usize = 2
     + 11
     + (2 + 6 + 2)
     + 96
-    + (1 + LeftOut::ALL.len()) * (2 + 2 + 11 + 11)
+    + GAP_BYTES_MAX
+    + LeftOut::ALL.len() * (2 + 2 + 11 + 11)
     + (2 + CLIENT_BYTES_MAX);
 
 /// An IPv6 address with scope in brackets and a port.
 const CLIENT_BYTES_MAX: usize = 58;
+
+/// A heartbeat stands alone, where the other notes would.
+const _: () = assert!(HEARTBEAT_BYTES_MAX <= PROVENANCE_BYTES_MAX - (2 + 2 + 9 + 4 + 11));
 
 /// Appends the provenance field.
 pub(super) fn put_provenance(
@@ -174,12 +183,12 @@ fn put_notes(out: &mut Vec<u8>, notes: &Notes) {
         out.push(0x1D);
         out.extend_from_slice(&crc.to_le_bytes());
     }
-    if let Some(missed) = notes.gap {
-        put_missed(out, 0x32, GAP_MEMORY, missed);
+    if let Some(gap) = notes.gap {
+        gap.put(out);
     }
     for (cause, left_out) in LeftOut::ALL.into_iter().zip(notes.left_out) {
         if left_out != (0, 0) {
-            put_missed(out, 0x3A, cause as u8, left_out);
+            put_left_out(out, cause, left_out);
         }
     }
     if let Some(client) = notes.client {
@@ -188,13 +197,16 @@ fn put_notes(out: &mut Vec<u8>, notes: &Notes) {
         put_varint(out, text.len() as u64);
         out.extend_from_slice(text.as_bytes());
     }
+    if let Some(heartbeat) = &notes.heartbeat {
+        heartbeat.put(out);
+    }
 }
 
 /// Cause, requests, bytes.
-fn put_missed(out: &mut Vec<u8>, tag: u8, cause: u8, (requests, bytes): (u64, u64)) {
-    out.push(tag);
+fn put_left_out(out: &mut Vec<u8>, cause: LeftOut, (requests, bytes): (u64, u64)) {
+    out.push(0x3A);
     put_varint(out, (3 + varint_len(requests) + 1 + varint_len(bytes)) as u64);
-    out.extend_from_slice(&[0x08, cause, 0x10]);
+    out.extend_from_slice(&[0x08, cause as u8, 0x10]);
     put_varint(out, requests);
     out.push(0x18);
     put_varint(out, bytes);

@@ -7,7 +7,7 @@
 //! - between records a stream holds no memory but this struct.
 
 use super::{
-    BlockPool, ConnectionId, Identity, Notes, Record, Stamp,
+    BlockPool, ConnectionId, Identity, Notes, Record, Stamp, Told,
     encode::{
         Data, EXCEPTION_BYTES_MAX, SMALL_OBSERVATION_MAX, data_overhead_max, put_close, put_data,
         put_end_of_message, put_exception, put_request_dropped, put_varint,
@@ -142,6 +142,16 @@ impl Stream {
         change(self.notes.get_or_insert_default());
     }
 
+    /// What the open record says so far, in numbers.
+    pub fn told(&self) -> Told {
+        let notes = self.notes.as_deref();
+        Told {
+            captured: u64::from(self.requests_open),
+            left_out: notes.map_or(0, |notes| notes.left_out.iter().map(|all| all.0).sum()),
+            uncaptured: notes.and_then(|notes| notes.gap).map_or(0, |gap| gap.requests),
+        }
+    }
+
     /// Closes the open record. `sequence` is the next of its worker.
     pub fn finish(
         &mut self,
@@ -160,7 +170,7 @@ impl Stream {
         put_provenance(&mut bytes, identity.incarnation, identity.worker, sequence, &notes);
         self.requests_before += std::mem::take(&mut self.requests_open);
         self.hint_bytes = bytes.len() as u32;
-        Record { bytes, owner, number: self.finished, held }
+        Record { bytes, owner, number: self.finished, held, epoch: 0 }
     }
 
     /// The next record is likely to be small: forget how large the last one was.
@@ -239,8 +249,17 @@ mod tests {
 
     use super::*;
     use crate::{
-        capture::{Undelivered, UndeliveredCause},
+        capture::{Gap, GapCause, Undelivered, UndeliveredCause},
         proto::{Capture, Index, TrafficStream},
+    };
+
+    const GAP: Gap = Gap {
+        cause: GapCause::Unstored,
+        requests: 1,
+        writes: 3,
+        bytes: 1 << 40,
+        since_unix_ns: 4,
+        until_unix_ns: u64::MAX,
     };
 
     struct Bench {
@@ -310,7 +329,7 @@ mod tests {
                 let cause = UndeliveredCause::ClientReset;
                 notes.undelivered = Some(Undelivered { requests: 300, cause });
                 notes.refused = Some(("bare_lf", 70_000, 0xDEAD_BEEF));
-                notes.gap = Some((1, 1 << 40));
+                notes.gap = Some(GAP);
             });
         });
         let (_, third) = bench.finish(true);
@@ -323,7 +342,9 @@ mod tests {
             (&*refused.reason, refused.bytes, refused.crc32c),
             ("bare_lf", 70_000, 0xDEAD_BEEF)
         );
-        assert_eq!(notes.gap.map(|g| (g.cause, g.requests, g.bytes)), Some((1, 1, 1 << 40)));
+        let gap = notes.gap.unwrap();
+        assert_eq!((gap.cause, gap.requests, gap.bytes, gap.writes), (2, 1, 1 << 40, 3));
+        assert_eq!((gap.since_unix_ns, gap.until_unix_ns), (4, u64::MAX));
     }
 
     #[test]
@@ -367,7 +388,8 @@ mod tests {
                     Some(Undelivered { requests: u32::MAX, cause: UndeliveredCause::Stopped });
                 notes.refused =
                     Some(("chunk_extension_too_large_and_more_text", u64::MAX, u32::MAX));
-                notes.gap = Some((u64::MAX, u64::MAX));
+                notes.gap =
+                    Some(Gap { requests: u64::MAX, writes: u64::MAX, bytes: u64::MAX, ..GAP });
             });
             bench.with(|stream, sink| {
                 stream.read(sink, &stamp, b"");

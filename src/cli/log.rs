@@ -6,14 +6,14 @@ use clap::{Args, Subcommand};
 
 use crate::{
     config::KafkaConfig,
-    inspect::{self, DumpOptions, Edge, ExportOptions, Filter, Format, Origin},
+    inspect::{self, DumpOptions, Edge, ExportOptions, Filter, Format, Origin, VerifyOptions},
     observe::Failure,
 };
 
 /// Look into a capture log or a Kafka topic of captured traffic.
 ///
-/// All but import read only, also while the log is being written. Exit codes: 0 done (verify: whole), 1 not whole or
-/// failed, 69 the brokers cannot be reached, 78 there is no such log or topic.
+/// All but import read only, also while the log is being written. Exit codes: 0 done (verify: whole, or without a gap
+/// since --since on every node), 1 not, or failed, 69 the brokers cannot be reached, 78 there is no such log or topic.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -69,6 +69,9 @@ enum Command {
         /// Records that are there twice count as faults
         #[arg(long)]
         strict: bool,
+        /// Answer another question: has every node captured without a gap since then, as 2026-11-21T03:20:00Z?
+        #[arg(long, value_name = "TIME")]
+        since: Option<jiff::Timestamp>,
     },
 }
 
@@ -165,7 +168,9 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
             inspect::export(&input.origin(), &ExportOptions { output, filter })
         }
         Command::Import { file, output } => inspect::import(&file, &output.origin()),
-        Command::Verify { input, json, strict } => inspect::verify(&input.origin(), json, strict),
+        Command::Verify { input, json, strict, since } => {
+            inspect::verify(&input.origin(), VerifyOptions { json, strict, since })
+        }
     }
 }
 

@@ -43,6 +43,8 @@ pub struct CaptureConfig {
     pub hold_all_posts: bool,
     /// The longest time an unheld record stays open.
     pub flush_age: Duration,
+    /// How often a worker says in a record where it stands; zero: never.
+    pub heartbeat_interval: Duration,
     /// The longest record.
     pub record_bytes_max: usize,
     /// Memory for records not yet durable; by default a quarter of the host's.

@@ -39,6 +39,7 @@ pub(super) struct Description {
 /// Sums over all records.
 #[derive(Debug, Default, Serialize)]
 struct Totals {
+    heartbeats: u64,
     requests: u64,
     requests_dropped: u64,
     requests_undelivered: u64,
@@ -119,8 +120,13 @@ impl Description {
         if !self.nodes.contains(&stream.node_id) {
             self.nodes.insert(stream.node_id.clone());
         }
-        let connection = self.hasher.hash_one((&stream.node_id, &stream.connection_id));
-        self.connections.insert(connection);
+        let heartbeat = stream.provenance.as_ref().is_some_and(|origin| origin.heartbeat.is_some());
+        if heartbeat {
+            self.totals.heartbeats += 1;
+        } else {
+            let connection = self.hasher.hash_one((&stream.node_id, &stream.connection_id));
+            self.connections.insert(connection);
+        }
         for capture in stream.sub_stream.iter().filter_map(|seen| seen.capture.as_ref()) {
             match capture {
                 Capture::EndOfMessage(_) => self.totals.requests += 1,
@@ -291,6 +297,7 @@ impl Summary<'_> {
         }
         writeln!(out, "incarnations       {}", self.incarnations.len())?;
         writeln!(out, "connections        {}", self.connections)?;
+        writeln!(out, "heartbeats         {}", totals.heartbeats)?;
         writeln!(
             out,
             "requests           {} ({} bytes, responses {} bytes)",

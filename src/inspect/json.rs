@@ -14,8 +14,8 @@ use super::{
     text::{Moment, as_text},
 };
 use crate::{
-    capture::{LeftOut, UndeliveredCause},
-    proto::{Capture, Index, Provenance, TrafficObservation, TrafficStream},
+    capture::{GapCause, LeftOut, UndeliveredCause},
+    proto::{Capture, Heartbeat, Index, Provenance, TrafficObservation, TrafficStream},
 };
 
 /// Prints the record on a line of its own.
@@ -136,6 +136,8 @@ struct ProvenanceFields<'a> {
     left_out: Vec<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     client: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heartbeat: Option<Value>,
 }
 
 #[derive(Serialize)]
@@ -163,9 +165,18 @@ impl<'a> ProvenanceFields<'a> {
                 bytes: refused.bytes,
                 crc32c: refused.crc32c,
             }),
-            gap: origin.gap.as_ref().map(
-                |gap| json!({ "cause": gap.cause, "requests": gap.requests, "bytes": gap.bytes }),
-            ),
+            gap: origin.gap.as_ref().map(|gap| {
+                json!({
+                    "cause": gap.cause,
+                    "because": GapCause::describe(gap.cause),
+                    "requests": gap.requests,
+                    "writes": gap.writes,
+                    "bytes": gap.bytes,
+                    "since_unix_ns": gap.since_unix_ns,
+                    "until_unix_ns": gap.until_unix_ns,
+                })
+            }),
+            heartbeat: origin.heartbeat.as_ref().map(heartbeat),
             client: origin.client.as_deref(),
             left_out: origin
                 .left_out
@@ -181,4 +192,24 @@ impl<'a> ProvenanceFields<'a> {
                 .collect(),
         }
     }
+}
+
+fn heartbeat(said: &Heartbeat) -> Value {
+    json!({
+        "interval_ms": said.interval_ms,
+        "last": said.last,
+        "workers": said.workers,
+        "stored": said.stored,
+        "started_unix_ns": said.started_unix_ns,
+        "connections": said.connections,
+        "requests": said.requests,
+        "forwarded_bytes": said.forwarded_bytes,
+        "captured": said.captured,
+        "left_out": said.left_out,
+        "uncaptured": said.uncaptured,
+        "untold": said.untold,
+        "refused": said.refused,
+        "undelivered": said.undelivered,
+        "early": said.early,
+    })
 }

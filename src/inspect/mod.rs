@@ -9,6 +9,7 @@
 //! capture_log ┐                      ┌ describe   sequences
 //!             ├ source ── visitor ───┼ dump       raw, json, exchanges (http), base64
 //! kafka       ┘                      ├ verify     sequences, chains
+//!                                    │            ledger (heartbeats), since, report
 //!                                    └ export ──▶ file ──▶ import ──▶ log, produce (kafka)
 //! ```
 
@@ -23,9 +24,12 @@ mod import;
 mod intervals;
 mod json;
 mod kafka;
+mod ledger;
 mod produce;
 mod raw;
+mod report;
 mod sequences;
+mod since;
 mod source;
 mod text;
 mod verify;
@@ -64,21 +68,36 @@ pub fn dump(origin: &Origin, options: &DumpOptions) -> Result<(), Failure> {
     quietly(dumper.finish())
 }
 
-/// Proves that the records are whole, or names what is missing; the failure of a log that is not
-/// has [`ExitCode::Failed`]. `strict`: duplicates count as faults.
-pub fn verify(origin: &Origin, json: bool, strict: bool) -> Result<(), Failure> {
-    let mut check = verify::Check::new(strict);
+/// How [`verify`] judges.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct VerifyOptions {
+    /// Print one JSON object.
+    pub json: bool,
+    /// Duplicates count as faults.
+    pub strict: bool,
+    /// Judge whether every node captured without a gap since then, instead of the whole.
+    pub since: Option<jiff::Timestamp>,
+}
+
+/// Proves that the records are whole, or names what is missing; the failure of a log that is not has
+/// [`ExitCode::Failed`].
+pub fn verify(origin: &Origin, options: VerifyOptions) -> Result<(), Failure> {
+    let mut check = verify::Check::new(options.strict);
     read(origin, Span::default(), &mut check)?;
-    let report = check.report();
-    printed(|out| report.print(out, origin, json))?;
-    if report.whole() {
+    let question = options.since.map(|since| since::Question {
+        since_ns: since.as_nanosecond(),
+        now_ns: jiff::Timestamp::now().as_nanosecond(),
+    });
+    let report = check.report(question);
+    printed(|out| report.print(out, origin, options.json))?;
+    if report.passes() {
         return Ok(());
     }
     Err(Failure::new(
         ExitCode::Failed,
         format!(
-            "{origin} is not whole: {}. Capture what is missing again before relying on it",
-            report.verdict()
+            "{origin} {}. Capture what is missing again before relying on it",
+            report.failure()
         ),
     ))
 }

@@ -42,6 +42,11 @@ impl Sequences {
         new
     }
 
+    /// One line.
+    pub(super) fn line(&self, node: &str, incarnation: u64, worker: u32) -> Option<&Line> {
+        self.nodes.get(node)?.get(&(incarnation, worker))
+    }
+
     /// Every line with its (node, incarnation, worker).
     pub(super) fn lines(&self) -> impl Iterator<Item = (&str, u64, u32, &Line)> {
         self.nodes.iter().flat_map(|(node, lines)| {

@@ -1,18 +1,21 @@
 //! Whether the records are whole: no number missing in any worker's sequence, no record missing or
-//! out of order on any connection, nothing that cannot be read, nothing that passed uncaptured.
+//! out of order on any connection, nothing that cannot be read, nothing that passed uncaptured, and
+//! nothing that heartbeats know better.
 //!
 //! A duplicate is named and forgiven unless told otherwise: a sink that got no answer sends again.
 
-use std::io::Write;
-
-use serde::Serialize;
-
 use super::{
     chains::{Chains, Findings},
-    intervals::{Range, count, list},
+    ledger::{Account, End, Passed, shown},
+    report::{Report, WorkerRow},
     sequences::Sequences,
-    source::{Loss, Origin, Raw, Stop, Visit},
+    since::{Accounts, Question, answer},
+    source::{Loss, Raw, Stop, Visit},
     text::printable,
+};
+use crate::{
+    capture::GapCause,
+    proto::{Gap, Provenance, TrafficStream},
 };
 
 /// Gathers what a report needs.
@@ -23,6 +26,7 @@ pub(super) struct Check {
     bytes: u64,
     without_sequence: u64,
     sequences: Sequences,
+    accounts: Accounts,
     chains: Chains,
     undecodable: Findings,
     losses: Findings,
@@ -36,21 +40,52 @@ impl Check {
     }
 
     /// The verdict over everything seen.
-    pub(super) fn report(mut self) -> Report {
+    pub(super) fn report(mut self, question: Option<Question>) -> Report {
         self.chains.finish();
+        let since = question
+            .map(|question| answer(question, &self.sequences, &self.accounts, &self.unreadable()));
         let (connections, connections_finished) = self.chains.totals();
-        let lines = self.sequences.lines();
-        let workers = lines.map(|(node, incarnation, worker, line)| WorkerRow {
-            node: node.to_owned(),
-            incarnation: format!("{incarnation:016x}"),
-            worker,
-            records: line.records,
-            first_sequence: line.first(),
-            last_sequence: line.last(),
-            missing: line.holes(),
-            duplicate: line.repeated().collect(),
-            duplicate_records: line.duplicates,
-        });
+        let mut rows = Vec::new();
+        let mut heartbeats = Findings::default();
+        for (node, incarnation, worker, line) in self.sequences.lines() {
+            let nobody = Account::default();
+            let lines = self.accounts.get(node);
+            let account =
+                lines.and_then(|lines| lines.get(&(incarnation, worker))).unwrap_or(&nobody);
+            let (missing, unfinished) = account.sort(line.holes());
+            let name = format!("worker {worker} of run {incarnation:016x}");
+            for (text, _) in account.differences() {
+                heartbeats.push(format!("{name}: {text}"));
+            }
+            let untold = account.untold();
+            if untold > 0 {
+                self.uncaptured.push(format!(
+                    "{name}: {untold} requests passed that no record tells of, by its last heartbeat"
+                ));
+            }
+            let mut beats = account.beats().map(|(_, beat)| shown(beat.at_ns));
+            let first_heartbeat = beats.next();
+            rows.push(WorkerRow {
+                node: node.to_owned(),
+                incarnation: format!("{incarnation:016x}"),
+                worker,
+                records: line.records,
+                first_sequence: line.first(),
+                last_sequence: line.last(),
+                missing,
+                unfinished,
+                duplicate: line.repeated().collect(),
+                duplicate_records: line.duplicates,
+                heartbeats: account.beats().count() as u64,
+                last_heartbeat: beats.next_back().or_else(|| first_heartbeat.clone()),
+                first_heartbeat,
+                ended: match account.end() {
+                    End::Unknown => "unknown",
+                    End::InOrder => "in order",
+                    End::Open => "not in order, or not yet",
+                },
+            });
+        }
         Report {
             strict: self.strict,
             records: self.records,
@@ -58,14 +93,65 @@ impl Check {
             records_without_sequence: self.without_sequence,
             connections,
             connections_finished,
-            workers: workers.collect(),
+            workers: rows,
             repeated_without_sequence: self.chains.repeated,
             faults: self.chains.faults,
             undecodable: self.undecodable,
             losses: self.losses,
             uncaptured: self.uncaptured,
+            heartbeats,
+            since,
         }
     }
+
+    /// Why nothing is proved of any node: what cannot be read may be anybody's.
+    fn unreadable(&self) -> Vec<String> {
+        let parts = [
+            ("records that cannot be read", &self.undecodable),
+            ("losses of the log", &self.losses),
+        ];
+        let found = parts.iter().filter(|(_, findings)| findings.total > 0);
+        found.map(|(what, findings)| format!("{what}: {}", findings.total)).collect()
+    }
+
+    /// A record of tapline that was not there before.
+    fn fresh(&mut self, stream: &TrafficStream, origin: &Provenance) {
+        if !self.accounts.contains_key(&stream.node_id) {
+            self.accounts.insert(stream.node_id.clone(), std::collections::BTreeMap::new());
+        }
+        let lines = self.accounts.get_mut(&stream.node_id).expect("invariant: it was put there");
+        let account = lines.entry((origin.incarnation, origin.worker)).or_default();
+        account.record(stream, origin);
+        if origin.heartbeat.is_some() {
+            return;
+        }
+        self.chains.record(stream);
+        if let Some(gap) = &origin.gap {
+            let text = passed(stream, gap);
+            let until_ns = (gap.until_unix_ns > 0).then(|| i128::from(gap.until_unix_ns));
+            account.gaps.push(Passed { text: text.clone(), until_ns });
+            self.uncaptured.push(text);
+        }
+    }
+}
+
+/// What a note of a gap says.
+fn passed(stream: &TrafficStream, gap: &Gap) -> String {
+    let when = if gap.until_unix_ns > 0 {
+        let [since, until] = [gap.since_unix_ns, gap.until_unix_ns].map(|ns| shown(i128::from(ns)));
+        format!(" between {since} and {until}")
+    } else {
+        String::new()
+    };
+    format!(
+        "connection {}: {} requests ({} writes) and {} bytes passed before record {} without being captured{when}: {}",
+        printable(stream.connection_id.as_bytes()),
+        gap.requests,
+        gap.writes,
+        gap.bytes,
+        stream.number().0,
+        GapCause::describe(gap.cause)
+    )
 }
 
 impl Visit for Check {
@@ -87,210 +173,12 @@ impl Visit for Check {
         if !self.sequences.insert(&stream.node_id, origin) {
             return Ok(());
         }
-        self.chains.record(&stream);
-        if let Some(gap) = &origin.gap {
-            self.uncaptured.push(format!(
-                "connection {}: {} requests and {} bytes passed before record {} without being captured",
-                printable(stream.connection_id.as_bytes()),
-                gap.requests,
-                gap.bytes,
-                stream.number().0
-            ));
-        }
+        self.fresh(&stream, origin);
         Ok(())
     }
 
     fn loss(&mut self, loss: &Loss) -> Result<(), Stop> {
         self.losses.push(loss.text.clone());
         Ok(())
-    }
-}
-
-/// What was found.
-#[derive(Debug)]
-pub(super) struct Report {
-    strict: bool,
-    records: u64,
-    bytes: u64,
-    records_without_sequence: u64,
-    connections: u64,
-    connections_finished: u64,
-    workers: Vec<WorkerRow>,
-    repeated_without_sequence: u64,
-    faults: Findings,
-    undecodable: Findings,
-    losses: Findings,
-    uncaptured: Findings,
-}
-
-/// The sequence of one worker of one run.
-#[derive(Debug, Serialize)]
-struct WorkerRow {
-    node: String,
-    incarnation: String,
-    worker: u32,
-    records: u64,
-    first_sequence: u64,
-    last_sequence: u64,
-    missing: Vec<Range>,
-    duplicate: Vec<Range>,
-    duplicate_records: u64,
-}
-
-impl Report {
-    /// Nothing is missing or wrong.
-    pub(super) fn whole(&self) -> bool {
-        self.counts().iter().all(|(number, _)| *number == 0)
-    }
-
-    /// What is wrong, in one line.
-    pub(super) fn verdict(&self) -> String {
-        let wrong: Vec<_> = self
-            .counts()
-            .into_iter()
-            .filter(|(number, _)| *number > 0)
-            .map(|(number, what)| format!("{what}: {number}"))
-            .collect();
-        wrong.join(", ")
-    }
-
-    fn counts(&self) -> [(u64, &'static str); 6] {
-        [
-            (self.missing(), "sequences missing"),
-            (self.faults.total, "faults of connections"),
-            (self.undecodable.total, "undecodable records"),
-            (self.losses.total, "losses of the log"),
-            (self.uncaptured.total, "stretches uncaptured"),
-            (if self.strict { self.duplicates() } else { 0 }, "duplicates"),
-        ]
-    }
-
-    fn missing(&self) -> u64 {
-        self.workers.iter().map(|worker| count(worker.missing.iter().copied())).sum()
-    }
-
-    fn duplicates(&self) -> u64 {
-        let numbered: u64 = self.workers.iter().map(|worker| worker.duplicate_records).sum();
-        numbered + self.repeated_without_sequence
-    }
-
-    /// Writes the report for a person, or as one JSON object.
-    pub(super) fn print(
-        &self,
-        out: &mut dyn Write,
-        origin: &Origin,
-        json: bool,
-    ) -> Result<(), Stop> {
-        if json {
-            let shown = self.shown(origin);
-            serde_json::to_writer_pretty(&mut *out, &shown).map_err(std::io::Error::from)?;
-            writeln!(out)?;
-            return Ok(());
-        }
-        writeln!(out, "source       {origin}")?;
-        writeln!(out, "records      {} ({} bytes)", self.records, self.bytes)?;
-        if self.records_without_sequence > 0 {
-            writeln!(
-                out,
-                "             {} without a sequence: of another proxy, judged by connection alone",
-                self.records_without_sequence
-            )?;
-        }
-        writeln!(
-            out,
-            "connections  {}, {} still open at the end",
-            self.connections,
-            self.connections - self.connections_finished
-        )?;
-        writeln!(out, "duplicates   {}", self.duplicates())?;
-        for worker in &self.workers {
-            worker.print(out)?;
-        }
-        let parts = [
-            ("undecodable", &self.undecodable),
-            ("lost", &self.losses),
-            ("uncaptured", &self.uncaptured),
-            ("fault", &self.faults),
-        ];
-        for (name, findings) in parts {
-            for text in &findings.named {
-                writeln!(out, "{name}: {text}")?;
-            }
-            let more = findings.total - findings.named.len() as u64;
-            if more > 0 {
-                writeln!(out, "{name}: {more} more")?;
-            }
-        }
-        let verdict =
-            if self.whole() { "whole".into() } else { format!("NOT WHOLE: {}", self.verdict()) };
-        writeln!(out, "{verdict}")?;
-        Ok(())
-    }
-
-    fn shown(&self, origin: &Origin) -> Shown<'_> {
-        Shown {
-            source: origin.to_string(),
-            whole: self.whole(),
-            records: self.records,
-            bytes: self.bytes,
-            records_without_sequence: self.records_without_sequence,
-            connections: self.connections,
-            connections_open: self.connections - self.connections_finished,
-            sequences_missing: self.missing(),
-            duplicates: self.duplicates(),
-            workers: &self.workers,
-            undecodable: Named::of(&self.undecodable),
-            losses: Named::of(&self.losses),
-            uncaptured: Named::of(&self.uncaptured),
-            faults: Named::of(&self.faults),
-        }
-    }
-}
-
-impl WorkerRow {
-    fn print(&self, out: &mut dyn Write) -> Result<(), Stop> {
-        let node = printable(self.node.as_bytes());
-        writeln!(
-            out,
-            "worker       node {node} incarnation {} worker {}: {} records, sequences {} to {}",
-            self.incarnation, self.worker, self.records, self.first_sequence, self.last_sequence
-        )?;
-        if !self.missing.is_empty() {
-            writeln!(out, "             missing: {}", list(self.missing.iter().copied()))?;
-        }
-        if !self.duplicate.is_empty() {
-            writeln!(out, "             duplicate: {}", list(self.duplicate.iter().copied()))?;
-        }
-        Ok(())
-    }
-}
-
-#[derive(Serialize)]
-struct Shown<'a> {
-    source: String,
-    whole: bool,
-    records: u64,
-    bytes: u64,
-    records_without_sequence: u64,
-    connections: u64,
-    connections_open: u64,
-    sequences_missing: u64,
-    duplicates: u64,
-    workers: &'a [WorkerRow],
-    undecodable: Named<'a>,
-    losses: Named<'a>,
-    uncaptured: Named<'a>,
-    faults: Named<'a>,
-}
-
-#[derive(Serialize)]
-struct Named<'a> {
-    total: u64,
-    named: &'a [String],
-}
-
-impl<'a> Named<'a> {
-    fn of(findings: &'a Findings) -> Self {
-        Self { total: findings.total, named: &findings.named }
     }
 }

@@ -258,6 +258,11 @@ impl Counters {
         &self.timings[timing as usize]
     }
 
+    /// Refused requests, for whatever reason.
+    pub fn refused(&self) -> u64 {
+        self.refused.iter().map(|value| value.load(Ordering::Relaxed)).sum()
+    }
+
     /// One value.
     pub fn get(&self, counter: Counter) -> u64 {
         self.values[counter as usize].load(Ordering::Relaxed)

@@ -194,6 +194,8 @@ pub struct Provenance {
     pub left_out: Vec<LeftOut>,
     #[prost(string, optional, tag = "8")]
     pub client: Option<String>,
+    #[prost(message, optional, tag = "9")]
+    pub heartbeat: Option<Heartbeat>,
 }
 
 /// Requests at the end of the connection of which no byte reached the source.
@@ -228,6 +230,48 @@ pub struct Gap {
     pub requests: u64,
     #[prost(uint64, tag = "3")]
     pub bytes: u64,
+    #[prost(uint64, tag = "4")]
+    pub writes: u64,
+    #[prost(fixed64, tag = "5")]
+    pub since_unix_ns: u64,
+    #[prost(fixed64, tag = "6")]
+    pub until_unix_ns: u64,
+}
+
+/// Where a worker stands; see `capture.proto`.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+#[allow(missing_docs)]
+pub struct Heartbeat {
+    #[prost(uint64, tag = "1")]
+    pub interval_ms: u64,
+    #[prost(bool, tag = "2")]
+    pub last: bool,
+    #[prost(uint64, tag = "3")]
+    pub started_unix_ns: u64,
+    #[prost(uint64, tag = "4")]
+    pub connections: u64,
+    #[prost(uint64, tag = "5")]
+    pub requests: u64,
+    #[prost(uint64, tag = "6")]
+    pub forwarded_bytes: u64,
+    #[prost(uint64, tag = "7")]
+    pub captured: u64,
+    #[prost(uint64, tag = "8")]
+    pub left_out: u64,
+    #[prost(uint64, tag = "9")]
+    pub uncaptured: u64,
+    #[prost(uint64, tag = "10")]
+    pub untold: u64,
+    #[prost(uint64, tag = "11")]
+    pub refused: u64,
+    #[prost(uint64, tag = "12")]
+    pub undelivered: u64,
+    #[prost(uint64, tag = "13")]
+    pub early: u64,
+    #[prost(uint64, tag = "14")]
+    pub workers: u64,
+    #[prost(uint64, tag = "15")]
+    pub stored: u64,
 }
 
 /// Whole requests that were left out on purpose, with their answers.

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use super::{
-    Gap, LeftOut, Provenance, Refused, Undelivered,
+    Gap, Heartbeat, LeftOut, Provenance, Refused, Undelivered,
     wire::{DEPTH_MAX, Wire},
 };
 
@@ -282,6 +282,7 @@ fn provenance(content: &[u8], into: &mut Provenance) -> Result<()> {
             6 => gap(wire.bytes(layout)?, into.gap.get_or_insert_default())?,
             7 => into.left_out.push(left_out(wire.bytes(layout)?)?),
             8 => into.client = Some(wire.text(layout)?.to_owned()),
+            9 => heartbeat(wire.bytes(layout)?, into.heartbeat.get_or_insert_default())?,
             _ => wire.skip(field, layout, DEPTH_MAX - 1)?,
         }
     }
@@ -320,17 +321,59 @@ fn gap(content: &[u8], into: &mut Gap) -> Result<()> {
             (1, layout) => into.cause = wire.number(layout)? as u32,
             (2, layout) => into.requests = wire.number(layout)?,
             (3, layout) => into.bytes = wire.number(layout)?,
+            (4, layout) => into.writes = wire.number(layout)?,
+            (5, layout) => into.since_unix_ns = wire.fixed64(layout)?,
+            (6, layout) => into.until_unix_ns = wire.fixed64(layout)?,
             (field, layout) => wire.skip(field, layout, LEAF_DEPTH)?,
         }
     }
     Ok(())
 }
 
+fn heartbeat(content: &[u8], into: &mut Heartbeat) -> Result<()> {
+    let mut wire = Wire::new(content);
+    while !wire.is_empty() {
+        let (field, layout) = wire.key()?;
+        let place = match field {
+            1 => &mut into.interval_ms,
+            2 => {
+                into.last = wire.number(layout)? != 0;
+                continue;
+            }
+            3 => &mut into.started_unix_ns,
+            4 => &mut into.connections,
+            5 => &mut into.requests,
+            6 => &mut into.forwarded_bytes,
+            7 => &mut into.captured,
+            8 => &mut into.left_out,
+            9 => &mut into.uncaptured,
+            10 => &mut into.untold,
+            11 => &mut into.refused,
+            12 => &mut into.undelivered,
+            13 => &mut into.early,
+            14 => &mut into.workers,
+            15 => &mut into.stored,
+            _ => {
+                wire.skip(field, layout, LEAF_DEPTH)?;
+                continue;
+            }
+        };
+        *place = wire.number(layout)?;
+    }
+    Ok(())
+}
+
 fn left_out(content: &[u8]) -> Result<LeftOut> {
-    // The same three fields.
-    let mut all = Gap::default();
-    gap(content, &mut all)?;
-    Ok(LeftOut { cause: all.cause, requests: all.requests, bytes: all.bytes })
+    let (mut wire, mut into) = (Wire::new(content), LeftOut::default());
+    while !wire.is_empty() {
+        match wire.key()? {
+            (1, layout) => into.cause = wire.number(layout)? as u32,
+            (2, layout) => into.requests = wire.number(layout)?,
+            (3, layout) => into.bytes = wire.number(layout)?,
+            (field, layout) => wire.skip(field, layout, LEAF_DEPTH)?,
+        }
+    }
+    Ok(into)
 }
 
 /// Field 2 of a record, the observations.

@@ -12,7 +12,7 @@ use super::{
     veil::Veil,
 };
 use crate::{
-    capture::{ConnectionId, LeftOut, Stamp, Stream, Undelivered, UndeliveredCause},
+    capture::{ConnectionId, Gap, GapCause, LeftOut, Stamp, Stream, Undelivered, UndeliveredCause},
     http::{Refusal, RequestFraming, ResponseFraming},
     observe::{Counter, Counters},
     ring::{Fd, Ring, Segment, SendQueue, Token},
@@ -56,8 +56,8 @@ pub(super) struct Connection {
     pub(super) capturing: bool,
     /// Of the newest request; in a tunnel, of everything.
     pub(super) telling: Telling,
-    /// Requests and bytes that passed uncaptured since the last record.
-    pub(super) gap: (u64, u64),
+    /// What passed uncaptured since the last record.
+    pub(super) gap: Option<Box<Gap>>,
     /// Requests and bytes that were left out since the last record, by [`LeftOut`].
     pub(super) left_out: [(u64, u64); LeftOut::ALL.len()],
     /// There is something to tell of the connection: not all of it was left out on purpose.
@@ -216,7 +216,7 @@ impl Connection {
             stream: Stream::new(id),
             capturing: false,
             telling: Telling::Miss,
-            gap: (0, 0),
+            gap: None,
             left_out: [(0, 0); LeftOut::ALL.len()],
             told: false,
             asks_source: false,
@@ -293,18 +293,35 @@ impl Connection {
             return;
         }
         let (requests, bytes) = (u64::from(starts), bytes as u64);
-        let (sum, counters) = match telling {
-            Telling::LeaveOut(cause) => {
-                (&mut self.left_out[cause.index()], left_out_counters(cause))
-            }
-            Telling::Record | Telling::Miss => {
-                self.told = true;
-                (&mut self.gap, [Counter::Uncaptured, Counter::UncapturedBytes])
-            }
+        let Telling::LeaveOut(cause) = telling else {
+            let writes = u64::from(starts && self.arriving.is_some_and(|arriving| arriving.write));
+            return self.pass_by(core, requests, writes, bytes);
         };
+        let sum = &mut self.left_out[cause.index()];
         *sum = (sum.0 + requests, sum.1 + bytes);
+        let counters = left_out_counters(cause);
         core.counters.add(counters[0], requests);
         core.counters.add(counters[1], bytes);
+    }
+
+    /// Counts what no record will have.
+    pub(super) fn pass_by<R: Ring>(
+        &mut self,
+        core: &CoreParts<'_, R>,
+        requests: u64,
+        writes: u64,
+        bytes: u64,
+    ) {
+        self.told = true;
+        let (cause, now) = (GapCause::Memory, core.unix_ns);
+        let (since_unix_ns, until_unix_ns) = (now, now);
+        let gap = Gap { cause, requests, writes, bytes, since_unix_ns, until_unix_ns };
+        match &mut self.gap {
+            Some(before) => **before = before.joined(gap),
+            None => self.gap = Some(Box::new(gap)),
+        }
+        core.counters.add(Counter::Uncaptured, requests);
+        core.counters.add(Counter::UncapturedBytes, bytes);
     }
 
     /// Records bytes of one side, over as many records as it takes; held ones are entered into the held queue.
@@ -384,11 +401,9 @@ impl Connection {
 
     /// The records say from here on what passed by them.
     pub(super) fn note_gap(&mut self) {
-        let (requests, bytes) = mem::take(&mut self.gap);
-        if bytes > 0 {
+        if let Some(gap) = self.gap.take() {
             self.stream.note(|notes| {
-                let (r, b) = notes.gap.unwrap_or_default();
-                notes.gap = Some((r + requests, b + bytes));
+                notes.gap = Some(notes.gap.map_or(*gap, |before| before.joined(*gap)));
             });
         }
         for (index, left_out) in self.left_out.iter_mut().enumerate() {
@@ -514,6 +529,7 @@ pub(super) struct CoreParts<'a, R> {
     pub(super) settings: &'a Settings,
     pub(super) draining: bool,
     pub(super) now_ns: u64,
+    pub(super) unix_ns: u64,
     pub(super) ring: &'a R,
 }
 
@@ -533,6 +549,7 @@ impl<'a, R: Ring> CoreParts<'a, R> {
             settings: &core.settings,
             draining: core.drain.is_some(),
             now_ns: core.now.monotonic_ns,
+            unix_ns: core.now.unix_ns,
             ring: &core.ring,
         }
     }

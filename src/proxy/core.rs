@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Haste, Settings, timers::Timers};
+use super::{Haste, Settings, outstanding::Epochs, timers::Timers};
 use crate::{
-    capture::{BlockPool, Context, Identity, Stamp, Stream},
+    capture::{BlockPool, Context, Identity, Record, Stamp, Stream, Told},
     observe::{Counter, Counters},
     ring::{Ring, Segment, SendQueue, Token},
     sink::Batch,
@@ -71,6 +71,9 @@ pub(super) struct Recorder {
     /// Something waits for a record of the batch.
     pub(super) urgent: bool,
     pub(super) sequence: u64,
+    pub(super) epochs: Epochs,
+    /// What all records say together.
+    pub(super) told: Told,
     /// Bytes of records handed over and not yet back.
     pub(super) unacknowledged_bytes: u64,
     pub(super) unacknowledged_bytes_max: u64,
@@ -101,9 +104,19 @@ impl Recorder {
         counters: &Counters,
     ) {
         self.sequence += 1;
+        let Told { captured, left_out, uncaptured } = stream.told();
         let record = stream.finish(&self.identity, self.sequence, last, owner.to_bits(), held);
-        self.unacknowledged_bytes += record.bytes.len() as u64;
+        self.told.captured += captured;
+        self.told.left_out += left_out;
+        self.told.uncaptured += uncaptured;
         self.urgent |= held;
+        self.push(record, counters);
+    }
+
+    /// Puts a record on its way.
+    pub(super) fn push(&mut self, mut record: Record, counters: &Counters) {
+        record.epoch = self.epochs.sent();
+        self.unacknowledged_bytes += record.bytes.len() as u64;
         counters.add(Counter::Records, 1);
         counters.add(Counter::RecordBytes, record.bytes.len() as u64);
         self.batch.push(record);

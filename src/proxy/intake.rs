@@ -151,6 +151,7 @@ impl Connection {
         self.arriving = Some(Arriving {
             way,
             telling,
+            write: !request.safe,
             first_line_bytes: request.first_line_bytes,
             headers_bytes: request.headers_bytes,
             mark: self.hold.mark(),

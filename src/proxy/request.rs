@@ -34,9 +34,12 @@ pub(super) enum Way {
 
 /// A request between its head and its end.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own; they combine freely")]
 pub(super) struct Arriving {
     pub(super) way: Way,
     pub(super) telling: Telling,
+    /// It is not positively known to be a read.
+    pub(super) write: bool,
     pub(super) first_line_bytes: i32,
     pub(super) headers_bytes: i32,
     /// Where its first byte stands in the held queue.

@@ -36,6 +36,10 @@ pub struct Settings {
     pub record_bytes_max: usize,
     /// The longest time that an unheld record stays open.
     pub flush_age: Duration,
+    /// Workers of the process.
+    pub workers: u64,
+    /// How often a worker says in a record where it stands; zero: never.
+    pub heartbeat_interval: Duration,
     /// How long a held request waits for its record before it is answered 503; `None`: for as long as it takes.
     pub hold_timeout: Option<Duration>,
     /// Memory for records that have not come back from the sink, for this worker.
@@ -65,6 +69,8 @@ impl Settings {
             filter: None,
             record_bytes_max: capture::RECORD_BYTES_MAX_DEFAULT,
             flush_age: Duration::from_millis(500),
+            workers: 1,
+            heartbeat_interval: Duration::from_secs(10),
             hold_timeout: None,
             unacknowledged_bytes_max: 256 << 20,
             deadlines: Deadlines::default(),

@@ -7,12 +7,13 @@ use super::{
     connection::{CLIENT, Connection, Receiving},
     core::{Core, Drain, Now, Recorder},
     ends::{hung_up, receive_ended, send_failed},
-    outstanding::Outstanding,
+    heartbeat::Heart,
+    outstanding::{Epochs, Outstanding},
     slab::Slab,
     timers::{Deadline, Timers},
 };
 use crate::{
-    capture::{BlockPool, ConnectionId, Identity, Stamp, UndeliveredCause},
+    capture::{BlockPool, ConnectionId, Identity, Stamp, Told, UndeliveredCause},
     config::limits,
     observe::{Counter, Counters, Gauge, Timing},
     ring::{Completion, Errno, Fd, Ring, SendQueue, Token},
@@ -32,11 +33,12 @@ pub struct Worker<R: Ring> {
     paused_listeners: Vec<(u64, Fd)>,
     control: Arc<Control>,
     bell: Arc<Bell>,
-    sink: Option<WorkerEnd>,
+    pub(super) sink: Option<WorkerEnd>,
     unpublished: Option<Batch>,
     unpublished_urgent: bool,
     outstanding: Outstanding,
-    serial: u32,
+    pub(super) serial: u32,
+    pub(super) heart: Heart,
     next_age_scan_ns: u64,
     pub(super) next_hold_scan_ns: u64,
     drain_deadline_ns: u64,
@@ -92,6 +94,8 @@ impl<R: Ring> Worker<R> {
             batch: Vec::new(),
             urgent: false,
             sequence: 0,
+            epochs: Epochs::default(),
+            told: Told::default(),
             unacknowledged_bytes: 0,
             unacknowledged_bytes_max: settings.unacknowledged_bytes_max,
         };
@@ -126,6 +130,7 @@ impl<R: Ring> Worker<R> {
             unpublished_urgent: false,
             outstanding: Outstanding::default(),
             serial: 0,
+            heart: Heart::new(now.monotonic_ns, now.unix_ns),
             next_age_scan_ns: 0,
             next_hold_scan_ns: 0,
             drain_deadline_ns: u64::MAX,
@@ -159,6 +164,7 @@ impl<R: Ring> Worker<R> {
         self.check_holding();
         self.settle();
         self.check_age();
+        self.check_heartbeat(self.is_deserted());
         self.publish();
         while let Some(block) = self.core.ring.reclaim() {
             self.core.recorder.pool.give(block);
@@ -181,7 +187,8 @@ impl<R: Ring> Worker<R> {
         let drain = self.core.drain.map(|_| self.drain_deadline_ns.min(self.next_drain_scan_ns));
         let hold_scan = (!self.core.holding.is_empty()).then_some(self.next_hold_scan_ns);
         let accept = self.paused_listeners.first().map(|(due, _)| *due);
-        let due = [self.core.timers.next(), age_scan, hold_scan, accept, drain];
+        let beat = self.heart.due_ns();
+        let due = [self.core.timers.next(), age_scan, hold_scan, accept, drain, beat];
         let due = due.into_iter().flatten().min()?;
         Some(Duration::from_nanos(due.saturating_sub(self.core.now.monotonic_ns)))
     }
@@ -303,6 +310,7 @@ impl<R: Ring> Worker<R> {
             self.outstanding.back(batch.len(), now_ns, |ns| counters.observe(Timing::Durable, ns));
             for record in batch {
                 let bytes = record.bytes.len() as u64;
+                self.core.recorder.epochs.back(record.epoch);
                 let unacknowledged = &mut self.core.recorder.unacknowledged_bytes;
                 *unacknowledged = unacknowledged.saturating_sub(bytes);
                 self.core.counters.add(Counter::RecordBytesReturned, bytes);
@@ -507,10 +515,13 @@ impl<R: Ring> Worker<R> {
         }
     }
 
+    /// No client is there, and none will come.
+    fn is_deserted(&self) -> bool {
+        self.core.drain.is_some() && self.listeners.is_empty() && self.connections.len() == 0
+    }
+
     fn is_done(&self) -> bool {
-        self.core.drain.is_some()
-            && self.listeners.is_empty()
-            && self.connections.len() == 0
+        self.is_deserted()
             && self.unpublished.is_none()
             && (self.sink.is_none() || self.core.recorder.unacknowledged_bytes == 0)
     }

@@ -579,6 +579,7 @@ impl Conductor {
             order_cycles: order.cycles,
             bulk_parts: order.parts,
             duplicate_records: assembly.duplicates,
+            heartbeats: assembly.heartbeats,
             missing_records: assembly.missing_records,
             truncated_requests: assembly.truncated + assembly.too_large,
             uncaptured_requests: assembly.uncaptured_requests,

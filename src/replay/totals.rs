@@ -19,6 +19,8 @@ pub struct Totals {
     pub losses: u64,
     /// Records that had been read before.
     pub duplicate_records: u64,
+    /// Records that are no traffic: a worker of the capture says where it stands.
+    pub heartbeats: u64,
     /// Records missing within a connection.
     pub missing_records: u64,
     /// Requests of which a part is missing; never sent.

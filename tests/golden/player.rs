@@ -161,7 +161,11 @@ fn records(log: &Path) -> Vec<TrafficStream> {
     let mut reader = Reader::open(log, &Position::start()).expect("the capture log is readable");
     let mut records = Vec::new();
     while let Some(frame) = reader.next().expect("the capture log is undamaged") {
-        records.push(TrafficStream::decode(frame.payload).expect("a record is a TrafficStream"));
+        let record = TrafficStream::decode(frame.payload).expect("a record is a TrafficStream");
+        // The reference has no heartbeats.
+        if record.provenance.as_ref().is_none_or(|origin| origin.heartbeat.is_none()) {
+            records.push(record);
+        }
     }
     records
 }

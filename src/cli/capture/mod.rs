@@ -106,6 +106,16 @@ pub(super) struct Arguments {
     )]
     flush_age: Duration,
 
+    /// How often each worker says in a record where it stands, so that records missing at the end show; 0s: never
+    #[arg(
+        long,
+        env = "TAPLINE_CAPTURE_HEARTBEAT_INTERVAL",
+        value_name = "TIME",
+        default_value = "10s",
+        value_parser = units::duration
+    )]
+    heartbeat_interval: Duration,
+
     /// The longest record; with Kafka, below the topic's max.message.bytes less 500
     #[arg(
         long,
@@ -199,6 +209,9 @@ pub(super) fn run(arguments: Arguments, effective: Effective) -> Result<(), Fail
     service::capture::run(&loaded, Box::new(move || load(super::capture_again()?)))
 }
 
+/// More often they would be traffic of their own.
+const HEARTBEAT_INTERVAL_MIN: Duration = Duration::from_millis(100);
+
 fn config(arguments: Arguments) -> Result<CaptureConfig, Failure> {
     let a = arguments;
     let source = a.source;
@@ -213,6 +226,11 @@ fn config(arguments: Arguments) -> Result<CaptureConfig, Failure> {
             "--record-bytes-max must be at most {}",
             crate::log::PAYLOAD_BYTES_MAX
         )));
+    }
+    if !a.heartbeat_interval.is_zero() && a.heartbeat_interval < HEARTBEAT_INTERVAL_MIN {
+        return Err(Failure::configuration(
+            "--heartbeat-interval must be at least 100ms: each is a record; 0s switches them off",
+        ));
     }
     if a.workers == Some(0) {
         return Err(Failure::configuration("--workers must be at least 1"));
@@ -237,6 +255,7 @@ fn config(arguments: Arguments) -> Result<CaptureConfig, Failure> {
         no_capture: a.no_capture,
         hold_all_posts: a.hold_all_posts,
         flush_age: a.flush_age,
+        heartbeat_interval: a.heartbeat_interval,
         record_bytes_max: a.record_bytes_max,
         capture_memory: a.capture_memory,
         http_limits: Limits {

@@ -20,7 +20,7 @@ fn everything_in_a_log_is_counted() {
             let cause = UndeliveredCause::SourceClosed;
             notes.undelivered = Some(Undelivered { requests: 3, cause });
             notes.refused = Some(("bare_lf", 70, 1));
-            notes.gap = Some((4, 500));
+            notes.gap = Some(super::gap(4, 0, 500));
         });
     });
     // A number that nobody wrote: one is missing.

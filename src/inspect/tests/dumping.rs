@@ -116,7 +116,7 @@ fn json_has_the_names_of_the_schema() {
         stream.end_of_request(to, stamp, 14, -1);
         stream.exception(to, stamp, "reset");
         stream.close(to, stamp);
-        stream.note(|notes| notes.gap = Some((1, 2)));
+        stream.note(|notes| notes.gap = Some(super::gap(1, 1, 2)));
     });
     let id = stream.id().to_string();
     let dump = Scratch::of(&[author.finish(&mut stream, true)]).dump(&options(Format::Json));
@@ -140,7 +140,12 @@ fn json_has_the_names_of_the_schema() {
             ],
             "provenance": {
                 "incarnation": "00000000000000ab", "worker": 2, "sequence": 1,
-                "gap": { "cause": 1, "requests": 1, "bytes": 2 },
+                "gap": {
+                    "cause": 2,
+                    "because": "records could not be stored and --on-capture-unavailable is pass",
+                    "requests": 1, "writes": 1, "bytes": 2,
+                    "since_unix_ns": super::START, "until_unix_ns": super::START + 2_000_000_000,
+                },
             },
         })
     );

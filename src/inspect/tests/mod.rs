@@ -5,6 +5,7 @@ mod describing;
 mod dumping;
 mod following;
 mod golden;
+mod heartbeats;
 mod topics;
 mod verifying;
 
@@ -17,11 +18,12 @@ use super::{
     describe::Description,
     dump::{DumpOptions, Dumper, Format},
     filter::Filter,
+    report::Report,
     source::{Loss, Origin, Place, Raw, Span, Visit, quietly, read},
-    verify::{Check, Report},
+    verify::Check,
 };
 use crate::{
-    capture::{BlockPool, ConnectionId, Context, Identity, Stamp, Stream},
+    capture::{BlockPool, ConnectionId, Context, Gap, GapCause, Identity, Stamp, Stream},
     log::{Settings, Writer},
 };
 
@@ -144,7 +146,7 @@ fn reported(report: &Report) -> serde_json::Value {
 fn verified(records: &[Vec<u8>], strict: bool) -> Report {
     let mut check = Check::new(strict);
     feed(records, &mut check);
-    check.report()
+    check.report(None)
 }
 
 fn feed(records: &[Vec<u8>], visitor: &mut dyn Visit) {
@@ -157,6 +159,12 @@ fn feed(records: &[Vec<u8>], visitor: &mut dyn Visit) {
 fn options(format: Format) -> DumpOptions {
     let filter = Filter::default();
     DumpOptions { format, filter, limit: None, follow: false, preview_bytes: 24 }
+}
+
+/// What passed by, with these counts.
+fn gap(requests: u64, writes: u64, bytes: u64) -> Gap {
+    let (since_unix_ns, until_unix_ns) = (START, START + 2_000_000_000);
+    Gap { cause: GapCause::Unstored, requests, writes, bytes, since_unix_ns, until_unix_ns }
 }
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: s\r\n\r\n";

@@ -79,7 +79,7 @@ fn every_partition_is_read_to_its_end() {
 
     let mut check = Check::new(true);
     read(&origin, Span::default(), &mut check).unwrap();
-    let report = check.report();
+    let report = check.report(None);
     assert!(report.whole(), "{}", report.verdict());
     assert_eq!(reported(&report)["workers"][0]["last_sequence"], 8);
 

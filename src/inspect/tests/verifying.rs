@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use super::{Author, Loss, Scratch, Span, Visit, read, reported, verified};
+use super::{Author, Loss, Scratch, Span, Visit, gap, read, reported, verified};
 use crate::{
     inspect::verify::Check,
     proto::{Index, TrafficStream},
@@ -29,7 +29,7 @@ fn a_whole_log_is_whole() {
     let scratch = Scratch::of(&records());
     let mut check = Check::new(true);
     read(&scratch.origin(), Span::default(), &mut check).unwrap();
-    let report = check.report();
+    let report = check.report(None);
     assert!(report.whole(), "{}", report.verdict());
     let said = reported(&report);
     assert_eq!((&said["connections"], &said["connections_open"]), (&2.into(), &0.into()));
@@ -123,18 +123,18 @@ fn undecodable_lost_and_uncaptured_are_not_whole() {
 
     let mut check = Check::new(false);
     check.loss(&Loss { text: "frames 3 to 4 are damaged".into(), records: Some(2) }).unwrap();
-    assert_eq!(check.report().verdict(), "losses of the log: 1");
+    assert_eq!(check.report(None).verdict(), "losses of the log: 1");
 
     let mut author = Author::new(2);
     let mut stream = author.stream(1);
     author.at(&mut stream, 0, |stream, to, stamp| {
         stream.close(to, stamp);
-        stream.note(|notes| notes.gap = Some((3, 99)));
+        stream.note(|notes| notes.gap = Some(gap(3, 2, 99)));
     });
     let report = verified(&[author.finish(&mut stream, true)], false);
     assert_eq!(report.verdict(), "stretches uncaptured: 1");
     let said = reported(&report)["uncaptured"]["named"].to_string();
-    assert!(said.contains("3 requests and 99 bytes passed before record 1"), "{said}");
+    assert!(said.contains("3 requests (2 writes) and 99 bytes passed before record 1"), "{said}");
 }
 
 #[test]

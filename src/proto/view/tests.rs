@@ -138,9 +138,23 @@ fn sample() -> Vec<u8> {
             sequence: 77,
             undelivered: Some(Undelivered { requests: 2, cause: 1 }),
             refused: Some(Refused { reason: "bare_lf".into(), bytes: 5, crc32c: 9 }),
-            gap: Some(Gap { cause: 1, requests: 2, bytes: 3 }),
+            gap: Some(Gap {
+                cause: 1,
+                requests: 2,
+                bytes: 3,
+                writes: 4,
+                since_unix_ns: 5,
+                until_unix_ns: 6,
+            }),
             left_out: vec![LeftOut { cause: 1, requests: 4, bytes: 5 }],
             client: Some("192.0.2.1:5".into()),
+            heartbeat: Some(Heartbeat {
+                interval_ms: 1,
+                last: true,
+                captured: 7,
+                early: 13,
+                ..Heartbeat::default()
+            }),
         }),
     }
     .encode_to_vec()

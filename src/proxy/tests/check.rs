@@ -7,6 +7,7 @@ use prost::Message;
 
 use super::{
     client::{Client, End, Outcome},
+    heartbeats::Beats,
     origin::Origin,
     script::{self, Malformed, Request},
     wire::{Head, find},
@@ -143,6 +144,7 @@ fn read_records(world: &World) -> Vec<Tale> {
     let Some(sink) = &world.sink else { return Vec::new() };
     let settings = &world.setup.settings;
     let mut tales: BTreeMap<&[u8], Telling> = BTreeMap::new();
+    let mut beats = Beats::default();
     for (n, stored) in sink.stored.iter().enumerate() {
         assert!(stored.bytes.len() <= settings.record_bytes_max, "a record is too long");
         let record = TrafficStream::decode(&stored.bytes[..]).expect("a record decodes");
@@ -151,6 +153,11 @@ fn read_records(world: &World) -> Vec<Tale> {
         assert!(!record.sub_stream.is_empty(), "a record without observations");
         let provenance = record.provenance.clone().expect("always there");
         assert_eq!(provenance.sequence, n as u64 + 1, "I3: sequence numbers have no hole");
+        if let Some(said) = provenance.heartbeat {
+            beats.heard(&said, n, n + 1 == sink.stored.len());
+            continue;
+        }
+        beats.record(&record, &provenance);
         let telling = tales.entry(&stored.key).or_default();
         let Telling { tale, numbers, in_request, ended } = telling;
         let prior = (*ended > 0).then_some(*ended);
@@ -193,6 +200,7 @@ fn read_records(world: &World) -> Vec<Tale> {
             tale.left_out = (requests + left_out.requests, bytes + left_out.bytes);
         }
     }
+    beats.end(world);
     let mut gaps = (0, 0);
     let mut all = Vec::new();
     for Telling { mut tale, numbers, .. } in tales.into_values() {

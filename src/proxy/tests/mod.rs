@@ -3,6 +3,7 @@
 
 mod check;
 mod client;
+mod heartbeats;
 mod line;
 mod origin;
 mod scenarios;

@@ -135,6 +135,8 @@ impl Setup {
             hold_all_posts: settings.hold_all_posts,
             malformed: random.below(60) as u32,
         };
+        let often = [0, 20, 1000, 10_000][random.below(4) as usize];
+        settings.heartbeat_interval = Duration::from_millis(often);
         settings.filter = (filtered || kinds.redacts).then(|| Arc::new(script::filter(kinds)));
         Self {
             calm,

@@ -64,6 +64,9 @@ impl Assembly {
             self.books.counters.duplicates += 1;
             return;
         }
+        if record.provenance.as_ref().is_some_and(|origin| origin.heartbeat.is_some()) {
+            return self.heartbeat(record, pins, out);
+        }
         let known = |at| self.table.conversation(at).number();
         if record.number > 0 && slot.is_some_and(|at| record.number <= known(at)) {
             // One that its writer numbered and that was not there before comes too late to be of use.
@@ -109,6 +112,15 @@ impl Assembly {
             at = self.open(group, record, Some(index));
             desk = self.books.desk(mark, record, pins, out);
             desk.undelivered = 0;
+        }
+    }
+
+    /// No traffic, but time goes on by it.
+    fn heartbeat(&mut self, record: &RecordView<'_>, pins: &mut Pins, out: &mut Vec<Event>) {
+        self.books.counters.heartbeats += 1;
+        self.table.advance(record.newest_ns);
+        while let Some(old) = self.table.next_expired() {
+            self.expire(old, pins, out);
         }
     }
 

@@ -137,6 +137,8 @@ pub struct Counters {
     pub connections: u64,
     /// Conversations that ended for want of anything newer.
     pub expired: u64,
+    /// Records that are no traffic: a worker of the capture says where it stands.
+    pub heartbeats: u64,
     /// Whole requests.
     pub requests: u64,
     /// Answers, whole.

@@ -146,6 +146,8 @@ fn start(
     settings.hold_all_posts = config.hold_all_posts;
     settings.record_bytes_max = config.record_bytes_max;
     settings.flush_age = config.flush_age;
+    settings.workers = workers as u64;
+    settings.heartbeat_interval = config.heartbeat_interval;
     settings.drain_timeout = config.drain_timeout;
     settings.hold_timeout = Some(config.trouble.hold_timeout);
     settings.filter = filter(config)?;

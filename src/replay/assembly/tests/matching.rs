@@ -351,7 +351,7 @@ fn around_uncaptured_traffic_no_answer_is_believed() {
     let mut run = Run::new();
     run.feed_all(&writer.records(&[R(get("/a")), Eom, W(ok("long")[..30].to_vec())]));
     let note = |notes: &mut Provenance| {
-        notes.gap = Some(Gap { cause: 1, requests: 1, bytes: 99 });
+        notes.gap = Some(Gap { cause: 1, requests: 1, bytes: 99, ..Gap::default() });
     };
     run.feed(&writer.noted(&[R(put("/b", "1")), Eom], note));
     run.feed_all(&writer.records(&[W(ok("")), R(get("/c")), Eom, W(ok("")), Close])).end();

@@ -198,8 +198,13 @@ impl World {
             let mark = Mark { connection: id, number: connection.sent };
             let len = self.random.spread(0, 10) as usize;
             let held = self.random.chance(600);
-            let record =
-                Record { bytes: mark.bytes(len), owner: u64::from(id), number: mark.number, held };
+            let record = Record {
+                bytes: mark.bytes(len),
+                owner: u64::from(id),
+                number: mark.number,
+                held,
+                epoch: 0,
+            };
             let link = connection.link;
             if let Some(fifo) = &mut self.fifo {
                 fifo.push(link, record);
