@@ -76,4 +76,5 @@ fn causes(error: &CredentialsError) -> String {
 const FETCH_MAX: Duration = Duration::from_secs(30);
 
 const HINT: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN), or AWS_PROFILE with \
-                    ~/.aws/config, or give the task, pod or instance a role; or choose another --auth";
+                    ~/.aws/config, or give the task, pod or instance a role; or choose another way of \
+                    authentication";

@@ -4,8 +4,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::chain::Chain;
@@ -14,32 +13,70 @@ use crate::rewrite::Credentials;
 /// Keeps credentials until it is dropped.
 pub struct Keeper {
     shared: Arc<Shared>,
-    stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    /// The thread ends when this is gone, or when the fetch that it is at is over: nobody waits for that.
+    _stop: Sender<()>,
 }
 
 #[derive(Default)]
 struct Shared {
-    newest: Mutex<Option<Arc<Credentials>>>,
+    known: Mutex<Known>,
+    changed: Condvar,
     failures: AtomicU64,
+}
+
+#[derive(Default)]
+struct Known {
+    newest: Option<Arc<Credentials>>,
+    /// Why the last fetch failed, if it did.
+    trouble: Option<String>,
 }
 
 impl Keeper {
     /// Finds credentials for `region` by the default chain and keeps them fresh. Waits for the first ones; the error
     /// says what was tried and what to do.
     pub fn start(region: &str) -> Result<Self, String> {
+        Self::started(Self::begin(region)?)
+    }
+
+    /// As [`Keeper::start`], without waiting: they are fetched until there are some.
+    pub fn begin(region: &str) -> Result<Self, String> {
         let region = region.to_owned();
         Self::with(move || Chain::new(&region).map(|mut chain| move || chain.fetch()))
     }
 
+    /// Waits until there are credentials, or a fetch has failed. The error is why there are none.
+    pub fn wait(&self, at_most: Duration) -> Result<(), String> {
+        let known = self.shared.known();
+        let unknown = |known: &mut Known| known.newest.is_none() && known.trouble.is_none();
+        let waited = self.shared.changed.wait_timeout_while(known, at_most, unknown);
+        let (known, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        match (&known.newest, &known.trouble) {
+            (Some(_), _) => Ok(()),
+            (None, Some(why)) => Err(why.clone()),
+            (None, None) => Err("AWS credentials are still being fetched".into()),
+        }
+    }
+
     /// The newest credentials; they may be over when fetching others keeps failing.
     pub fn current(&self) -> Option<Arc<Credentials>> {
-        self.shared.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.known().newest.clone()
+    }
+
+    /// Why the last fetch failed, if it did.
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.known().trouble.clone()
     }
 
     /// How many fetches have failed since the first.
     pub fn failures(&self) -> u64 {
         self.shared.failures.load(Ordering::Relaxed)
+    }
+
+    fn started(keeper: Self) -> Result<Self, String> {
+        match keeper.wait(FIRST_MAX) {
+            Ok(()) => Ok(keeper),
+            Err(why) => Err(format!("no credentials for --auth sigv4: {why}")),
+        }
     }
 
     /// `make` runs on the thread that will fetch.
@@ -49,72 +86,61 @@ impl Keeper {
     {
         let shared = Arc::new(Shared::default());
         let (stop, stopped) = channel();
-        let (tell_first, first) = channel();
         let of_thread = Arc::clone(&shared);
-        let run = move || {
-            let first = make().and_then(|mut fetch| fetch().map(|found| (fetch, found)));
-            match first {
-                Ok((fetch, found)) => {
-                    of_thread.put(found);
-                    if tell_first.send(Ok(())).is_ok() {
-                        of_thread.keep(fetch, &stopped);
-                    }
-                }
-                // Nobody to hear it is nobody to fetch for.
-                Err(why) => drop(tell_first.send(Err(why))),
-            }
+        let run = move || match make() {
+            Ok(fetch) => of_thread.keep(fetch, &stopped),
+            Err(why) => of_thread.fail(why),
         };
         let thread = std::thread::Builder::new().name("credentials".to_owned()).spawn(run);
-        let thread = thread.map_err(|error| {
+        thread.map_err(|error| {
             format!("no thread for credentials: {error}; raise the limit on tasks")
         })?;
-        let keeper = Self { shared, stop: Some(stop), thread: Some(thread) };
-        match first.recv() {
-            Ok(Ok(())) => Ok(keeper),
-            Ok(Err(why)) => Err(format!("no credentials for --auth sigv4: {why}")),
-            Err(_) => Err("no credentials for --auth sigv4: fetching them broke off".to_owned()),
-        }
-    }
-}
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic there has been reported by the thread itself.
-            let _ = thread.join();
-        }
+        Ok(Self { shared, _stop: stop })
     }
 }
 
 impl Shared {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn put(&self, found: Credentials) {
-        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(found));
+        *self.known() = Known { newest: Some(Arc::new(found)), trouble: None };
+        self.changed.notify_all();
+    }
+
+    fn fail(&self, why: String) {
+        self.known().trouble = Some(why);
+        self.changed.notify_all();
     }
 
     /// Fetches again and again, until `stopped` hangs up.
     fn keep(&self, mut fetch: impl FnMut() -> Result<Credentials, String>, stopped: &Receiver<()>) {
-        let mut wait = self.wait();
-        while matches!(stopped.recv_timeout(wait), Err(RecvTimeoutError::Timeout)) {
-            wait = match fetch() {
+        loop {
+            let wait = match fetch() {
                 Ok(found) => {
                     self.put(found);
                     self.wait()
                 }
                 Err(why) => {
                     self.failures.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(
-                        "credentials cannot be fetched anew, the old ones serve until they end: {why}"
-                    );
+                    if self.known().newest.is_some() {
+                        tracing::warn!(
+                            "credentials cannot be fetched anew, the old ones serve until they end: {why}"
+                        );
+                    }
+                    self.fail(why);
                     RETRY
                 }
             };
+            if !matches!(stopped.recv_timeout(wait), Err(RecvTimeoutError::Timeout)) {
+                return;
+            }
         }
     }
 
     fn wait(&self) -> Duration {
-        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        let expires = newest.as_ref().and_then(|found| found.expires_unix_s);
+        let expires = self.known().newest.as_ref().and_then(|found| found.expires_unix_s);
         let now =
             SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
         refresh_in(expires, now)
@@ -132,6 +158,8 @@ fn refresh_in(expires_unix_s: Option<i64>, now_unix_s: i64) -> Duration {
 const EARLY: Duration = Duration::from_mins(5);
 /// Those that do not end may still be replaced in the file they come from.
 const REREAD: Duration = Duration::from_hours(1);
+/// Longer than a fetch takes at most.
+const FIRST_MAX: Duration = Duration::from_secs(40);
 /// Between failed fetches.
 const RETRY: Duration = Duration::from_secs(10);
 
@@ -150,7 +178,8 @@ mod tests {
 
     #[test]
     fn the_first_ones_are_there_when_it_starts() {
-        let keeper = Keeper::with(|| Ok(|| Ok(credentials(None)))).expect("found");
+        let keeper = Keeper::with(|| Ok(|| Ok(credentials(None)))).and_then(Keeper::started);
+        let keeper = keeper.expect("found");
         assert_eq!(keeper.current().as_deref(), Some(&credentials(None)));
         assert_eq!(keeper.failures(), 0);
     }
@@ -158,10 +187,10 @@ mod tests {
     #[test]
     fn a_chain_without_any_says_what_to_do() {
         let none = || Ok(|| Err("nothing there; set AWS_PROFILE".to_owned()));
-        let why = Keeper::with(none).err().expect("an error");
+        let why = Keeper::with(none).and_then(Keeper::started).err().expect("an error");
         assert!(why.contains("--auth sigv4") && why.contains("AWS_PROFILE"), "{why}");
         let broken = || Err::<fn() -> _, _>("no runtime".to_owned());
-        assert!(Keeper::with(broken).is_err());
+        assert!(Keeper::with(broken).and_then(Keeper::started).is_err());
     }
 
     #[test]
@@ -180,6 +209,7 @@ mod tests {
         let (stop, stopped) = channel::<()>();
         drop(stop);
         shared.keep(|| Err("gone".to_owned()), &stopped);
-        assert!(shared.newest.lock().expect("whole").is_some());
+        assert!(shared.known().newest.is_some());
+        assert_eq!(shared.known().trouble.as_deref(), Some("gone"));
     }
 }
