@@ -15,6 +15,7 @@ pub mod feed;
 pub mod filter;
 pub mod http;
 pub mod inspect;
+pub mod kafka;
 pub mod log;
 pub mod net;
 pub mod observe;

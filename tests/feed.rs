@@ -17,7 +17,7 @@ use crate::rig::services;
 const PARTITIONS: i32 = 6;
 
 fn config(kafka: &Kafka, topic: &str) -> KafkaConfig {
-    KafkaConfig { brokers: kafka.brokers(), topic: topic.into(), file: None }
+    KafkaConfig::new(kafka.brokers(), topic)
 }
 
 fn producer(kafka: &Kafka) -> BaseProducer {

@@ -22,6 +22,7 @@ mod golden;
 mod handover;
 mod holding;
 mod house;
+mod kafka_security;
 mod kill9;
 mod logging;
 mod proof;

@@ -8,9 +8,10 @@ use std::{
 
 use clap::Args;
 
+use super::kafka::KafkaArguments;
 use crate::{
     capture::RECORD_BYTES_MAX_DEFAULT,
-    config::{DoctorConfig, KafkaConfig, TlsMode, replay::TargetTls, units},
+    config::{DoctorConfig, TlsMode, replay::TargetTls, units},
     doctor::{self, Finding, Status},
     net::SourceUrl,
     observe::{ExitCode, Failure},
@@ -111,14 +112,8 @@ pub(super) struct Arguments {
     )]
     kafka_topic: String,
 
-    /// File of librdkafka properties, one name=value per line
-    #[arg(
-        long,
-        env = "TAPLINE_CAPTURE_KAFKA_CONFIG",
-        value_name = "FILE",
-        requires = "kafka_brokers"
-    )]
-    kafka_config: Option<PathBuf>,
+    #[command(flatten)]
+    kafka: KafkaArguments,
 
     /// Worker threads
     #[arg(long, env = "TAPLINE_CAPTURE_WORKERS", value_name = "N")]
@@ -144,7 +139,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let json = arguments.json;
-    let findings = doctor::examine(&config(arguments), &Tree::default());
+    let findings = doctor::examine(&config(arguments)?, &Tree::default());
     // A reader that has gone away is no failure.
     let _ = if json { print_json(&findings) } else { print_table(&findings) };
     let count = |status| findings.iter().filter(|finding| finding.status == status).count();
@@ -158,10 +153,9 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     }
 }
 
-fn config(a: Arguments) -> DoctorConfig {
+fn config(a: Arguments) -> Result<DoctorConfig, Failure> {
     let under_systemd = || std::env::var_os("STATE_DIRECTORY").map(PathBuf::from);
-    let topic = a.kafka_topic;
-    DoctorConfig {
+    Ok(DoctorConfig {
         source: a.source,
         source_tls: TargetTls {
             ca: a.source_ca,
@@ -182,12 +176,12 @@ fn config(a: Arguments) -> DoctorConfig {
         tls_key: a.tls_key,
         state_dir: a.state_dir.or_else(under_systemd).unwrap_or_else(|| "tapline-state".into()),
         log: a.log,
-        kafka: a.kafka_brokers.map(|brokers| KafkaConfig { brokers, topic, file: a.kafka_config }),
+        kafka: a.kafka.config(a.kafka_brokers, a.kafka_topic)?,
         workers: a.workers,
         cpus: a.cpus,
         record_bytes_max: a.record_bytes_max,
         capture_memory: a.capture_memory,
-    }
+    })
 }
 
 fn print_json(findings: &[Finding]) -> std::io::Result<()> {

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::kafka::KafkaArguments;
 use crate::{
-    config::KafkaConfig,
     inspect::{self, DumpOptions, Edge, ExportOptions, Filter, Format, Origin, VerifyOptions},
     observe::Failure,
 };
@@ -13,7 +13,8 @@ use crate::{
 /// Look into a capture log or a Kafka topic of captured traffic.
 ///
 /// All but import read only, also while the log is being written. Exit codes: 0 done (verify: whole, or without a gap
-/// since --since on every node), 1 not, or failed, 69 the brokers cannot be reached, 78 there is no such log or topic.
+/// since --since on every node), 1 not, or failed, 69 the brokers cannot be reached, 78 there is no such log or topic,
+/// or the brokers do not let us in.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -99,9 +100,8 @@ struct Input {
     )]
     kafka_topic: String,
 
-    /// File of librdkafka properties, one name=value per line
-    #[arg(long, value_name = "FILE", requires = "kafka_brokers")]
-    kafka_config: Option<PathBuf>,
+    #[command(flatten)]
+    kafka: KafkaArguments,
 }
 
 #[derive(Debug, Args)]
@@ -123,9 +123,8 @@ struct Output {
     )]
     kafka_topic: String,
 
-    /// File of librdkafka properties, one name=value per line
-    #[arg(long, value_name = "FILE", requires = "kafka_brokers")]
-    kafka_config: Option<PathBuf>,
+    #[command(flatten)]
+    kafka: KafkaArguments,
 }
 
 #[derive(Debug, Args)]
@@ -161,41 +160,30 @@ struct Shape {
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
-        Command::Describe { input, json } => inspect::describe(&input.origin(), json),
-        Command::Dump { input, shape } => inspect::dump(&input.origin(), &shape.options()),
+        Command::Describe { input, json } => inspect::describe(&input.origin()?, json),
+        Command::Dump { input, shape } => inspect::dump(&input.origin()?, &shape.options()),
         Command::Export { input, output, from, to } => {
             let filter = Filter { from, to, connection: None };
-            inspect::export(&input.origin(), &ExportOptions { output, filter })
+            inspect::export(&input.origin()?, &ExportOptions { output, filter })
         }
-        Command::Import { file, output } => inspect::import(&file, &output.origin()),
+        Command::Import { file, output } => inspect::import(&file, &output.origin()?),
         Command::Verify { input, json, strict, since } => {
-            inspect::verify(&input.origin(), VerifyOptions { json, strict, since })
+            inspect::verify(&input.origin()?, VerifyOptions { json, strict, since })
         }
     }
 }
 
 impl Input {
-    fn origin(self) -> Origin {
-        origin(Some(self.log), self.kafka_brokers, self.kafka_topic, self.kafka_config)
+    fn origin(self) -> Result<Origin, Failure> {
+        let kafka = self.kafka.config(self.kafka_brokers, self.kafka_topic)?;
+        Ok(kafka.map_or(Origin::Log(self.log), Origin::Kafka))
     }
 }
 
 impl Output {
-    fn origin(self) -> Origin {
-        origin(self.log, self.kafka_brokers, self.kafka_topic, self.kafka_config)
-    }
-}
-
-/// The topic when brokers are named, else the log.
-fn origin(
-    log: Option<PathBuf>,
-    brokers: Option<String>,
-    topic: String,
-    file: Option<PathBuf>,
-) -> Origin {
-    match brokers {
-        Some(brokers) => Origin::Kafka(KafkaConfig { brokers, topic, file }),
-        None => Origin::Log(log.unwrap_or_default()),
+    fn origin(self) -> Result<Origin, Failure> {
+        let kafka = self.kafka.config(self.kafka_brokers, self.kafka_topic)?;
+        Ok(kafka.map_or_else(|| Origin::Log(self.log.unwrap_or_default()), Origin::Kafka))
     }
 }
 

@@ -5,6 +5,7 @@
 mod capture;
 mod demo;
 mod doctor;
+mod kafka;
 mod log;
 mod operation;
 mod reference;
@@ -34,7 +35,7 @@ enum Command {
     Capture(Box<capture::Arguments>),
     Demo(demo::Arguments),
     Doctor(Box<doctor::Arguments>),
-    Log(log::Arguments),
+    Log(Box<log::Arguments>),
     Replay(Box<replay::Arguments>),
     Tune(tune::Arguments),
 }
@@ -63,7 +64,7 @@ pub fn run() -> ExitCode {
         Command::Capture(arguments) => capture::run(*arguments, effective),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Doctor(arguments) => doctor::run(*arguments),
-        Command::Log(arguments) => log::run(arguments),
+        Command::Log(arguments) => log::run(*arguments),
         Command::Replay(arguments) => replay::run(*arguments, effective),
         Command::Tune(arguments) => tune::run(&arguments),
     })
@@ -103,6 +104,14 @@ fn command() -> clap::Command {
             };
             variables.into_iter().fold(subcommand, set)
         });
+    }
+    for (id, of_capture, of_replay) in kafka::VARIABLES {
+        for (subcommand, variable) in
+            [("capture", of_capture), ("doctor", of_capture), ("replay", of_replay)]
+        {
+            let set = |command: clap::Command| command.mut_arg(id, |arg| arg.env(variable));
+            command = command.mut_subcommand(subcommand, set);
+        }
     }
     command.build();
     command

@@ -1,14 +1,13 @@
 //! `tapline replay`: its flags.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-use super::operation::Operation;
+use super::{kafka::KafkaArguments, operation::Operation};
 use crate::{
     config::{
-        AdminAddress, AdminConfig, Effective, KafkaConfig, Loaded, REPLAY_ADMIN_PORT,
-        otlp_endpoint,
+        AdminAddress, AdminConfig, Effective, Loaded, REPLAY_ADMIN_PORT, otlp_endpoint,
         replay::{
             Auth, Conditions, Ids, Input, Only, Order, Refused, ReplayConfig, Speed, StartAfter,
             TargetTls,
@@ -18,7 +17,7 @@ use crate::{
     net::SourceUrl,
     observe::Failure,
     service,
-    sys::cpu::CpuList,
+    sys::{cpu::CpuList, secret},
 };
 
 /// Send captured traffic to the target cluster, in order, until the target is where the source is.
@@ -76,14 +75,8 @@ pub(super) struct Arguments {
     )]
     kafka_topic: String,
 
-    /// File of librdkafka properties, one name=value per line
-    #[arg(
-        long,
-        env = "TAPLINE_REPLAY_KAFKA_CONFIG",
-        value_name = "FILE",
-        requires = "kafka_brokers"
-    )]
-    kafka_config: Option<PathBuf>,
+    #[command(flatten)]
+    kafka: KafkaArguments,
 
     /// Read lines of base64 records (`<base64>` or `<key>|<base64>`, plain or gzip) from a file, or - for
     /// standard input
@@ -378,12 +371,11 @@ fn config(arguments: Arguments) -> Result<ReplayConfig, Failure> {
     let under_systemd = || std::env::var_os("STATE_DIRECTORY").map(PathBuf::from);
     let state_dir = a.state_dir.or_else(under_systemd).unwrap_or_else(|| "tapline-state".into());
     let is_file = a.input.is_some();
-    let input = match (a.input, a.kafka_brokers) {
+    let kafka = a.kafka.config(a.kafka_brokers, a.kafka_topic)?;
+    let input = match (a.input, kafka) {
         (Some(path), _) if path.as_os_str() == "-" => Input::Stdin,
         (Some(path), _) => Input::File(path),
-        (None, Some(brokers)) => {
-            Input::Kafka(KafkaConfig { brokers, topic: a.kafka_topic, file: a.kafka_config })
-        }
+        (None, Some(kafka)) => Input::Kafka(kafka),
         (None, None) => Input::Log(a.log.unwrap_or_else(|| state_dir.join("log"))),
     };
     let tuples = match a.tuples {
@@ -473,16 +465,9 @@ fn auth(a: &Arguments) -> Result<Auth, Failure> {
             let (Some(user), Some(file)) = (&a.auth_user, &a.auth_password_file) else {
                 return Err(missing("--auth-user and --auth-password-file"));
             };
-            let text = fs::read_to_string(file).map_err(|error| {
-                Failure::configuration(format!(
-                    "the password file {} cannot be read: {error}",
-                    file.display()
-                ))
-            })?;
-            Auth::Basic {
-                user: user.clone(),
-                password: text.trim_end_matches(['\r', '\n']).to_owned(),
-            }
+            let password = secret::read(file)
+                .map_err(|why| Failure::configuration(format!("--auth-password-file: {why}")))?;
+            Auth::Basic { user: user.clone(), password }
         }
         Some(AuthMode::Sigv4) => {
             let pair = a.sigv4.as_deref().and_then(|text| text.split_once(','));

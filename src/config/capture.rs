@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
-    AdminConfig, Caps, Deadlines, Lifecycle, Policy, ProxyProtocol, SourceTlsConfig, TlsConfig,
-    TroubleConfig,
+    AdminConfig, Caps, Deadlines, KafkaConfig, Lifecycle, Policy, ProxyProtocol, SourceTlsConfig,
+    TlsConfig, TroubleConfig,
 };
 use crate::{
     filter::{FieldName, Filter},
@@ -109,15 +109,4 @@ impl RedactionConfig {
     pub fn is_empty(&self) -> bool {
         !self.credentials && self.names.is_empty()
     }
-}
-
-/// Where records go when they go to Kafka.
-#[derive(Clone, Debug)]
-pub struct KafkaConfig {
-    /// Bootstrap servers.
-    pub brokers: String,
-    /// Topic.
-    pub topic: String,
-    /// librdkafka properties.
-    pub file: Option<PathBuf>,
 }

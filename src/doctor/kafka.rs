@@ -3,14 +3,18 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use rdkafka::{
-    ClientConfig, ClientContext,
+    ClientConfig,
     admin::{AdminClient, AdminOptions, ResourceSpecifier},
-    config::{FromClientConfigAndContext, RDKafkaLogLevel},
-    error::KafkaError,
+    config::FromClientConfigAndContext,
+    producer::{BaseProducer, Producer},
 };
 
 use super::Finding;
-use crate::{config::KafkaConfig, sink::KafkaSettings};
+use crate::{
+    config::KafkaConfig,
+    kafka::{self, Access, Witness},
+    sink::KafkaSettings,
+};
 
 /// How long the brokers may take for each answer.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -25,7 +29,15 @@ pub(super) struct Facts {
     pub(super) topic: String,
     pub(super) record_bytes_max: u64,
     /// Who answered, or why nobody did.
-    pub(super) cluster: Result<Brokers, String>,
+    pub(super) cluster: Result<Brokers, Unanswered>,
+}
+
+/// Why nobody answered.
+#[derive(Clone, Debug)]
+pub(super) struct Unanswered {
+    pub(super) why: String,
+    /// What mends it; empty when the reason says so itself.
+    pub(super) fix: String,
 }
 
 /// What the brokers say.
@@ -36,6 +48,8 @@ pub(super) struct Brokers {
     pub(super) partitions: Vec<(usize, usize, bool)>,
     /// The topic's settings, or why they are not shown.
     pub(super) settings: Option<Result<BTreeMap<String, String>, String>>,
+    /// Secrets that others can read.
+    pub(super) warnings: Vec<String>,
 }
 
 pub(super) fn look(config: &KafkaConfig, record_bytes_max: usize) -> Facts {
@@ -47,20 +61,24 @@ pub(super) fn look(config: &KafkaConfig, record_bytes_max: usize) -> Facts {
     }
 }
 
-fn ask(config: &KafkaConfig, record_bytes_max: usize) -> Result<Brokers, String> {
+fn ask(config: &KafkaConfig, record_bytes_max: usize) -> Result<Brokers, Unanswered> {
+    let unusable = |why: String| Unanswered { why, fix: String::new() };
+    let (access, warnings) =
+        Access::with_warnings(config).map_err(|failure| unusable(failure.to_string()))?;
+    access.wait().map_err(|failure| unusable(failure.to_string()))?;
     // The producer's own properties: what it will have to get by with.
-    let mut settings = KafkaSettings::new(&config.brokers, &config.topic, record_bytes_max);
-    if let Some(file) = &config.file {
-        settings = settings.with_file(file).map_err(|error| error.to_string())?;
-    }
+    let settings = KafkaSettings::new(config, access.clone(), record_bytes_max)
+        .map_err(|error| unusable(error.to_string()))?;
     let client = settings.client();
-    let admin = admin(client)?;
+    let refused = |error| unusable(Access::unusable(&error).to_string());
+    let producer: BaseProducer<Witness> =
+        client.create_with_context(access.witness()).map_err(refused)?;
+    access.login().adopt(producer.client());
     // All topics are asked for: the question for a single one makes brokers create it.
-    let metadata = admin.inner().fetch_metadata(None, ANSWER_MAX).map_err(|error| {
-        // librdkafka tells the reason, as a refused password, to its log alone.
-        admin.inner().context().last().unwrap_or_else(|| error.to_string())
-    })?;
-    let mut brokers = Brokers { count: metadata.brokers().len(), ..Brokers::default() };
+    let hear = || producer.poll(Duration::ZERO);
+    let metadata = kafka::metadata(producer.client(), None, ANSWER_MAX, hear)
+        .map_err(|trouble| Unanswered { why: trouble.what(), fix: trouble.mend().to_owned() })?;
+    let mut brokers = Brokers { count: metadata.brokers().len(), warnings, ..Brokers::default() };
     let topic = metadata.topics().iter().find(|topic| topic.name() == config.topic);
     let Some(topic) = topic.filter(|topic| topic.error().is_none()) else { return Ok(brokers) };
     brokers.partitions = topic
@@ -68,19 +86,18 @@ fn ask(config: &KafkaConfig, record_bytes_max: usize) -> Result<Brokers, String>
         .iter()
         .map(|part| (part.replicas().len(), part.isr().len(), part.leader() >= 0))
         .collect();
-    brokers.settings = Some(topic_settings(&admin, &config.topic));
+    brokers.settings = Some(topic_settings(client, &access, &config.topic));
     Ok(brokers)
 }
 
-fn admin(config: &ClientConfig) -> Result<AdminClient<Complaints>, String> {
-    AdminClient::from_config_and_context(config, Complaints::default())
-        .map_err(|error| format!("librdkafka refuses the configuration: {error}"))
-}
-
 fn topic_settings(
-    admin: &AdminClient<Complaints>,
+    client: &ClientConfig,
+    access: &Access,
     topic: &str,
 ) -> Result<BTreeMap<String, String>, String> {
+    let admin = AdminClient::from_config_and_context(client, access.witness())
+        .map_err(|error| error.to_string())?;
+    access.login().adopt(admin.inner());
     let options = AdminOptions::new().request_timeout(Some(ANSWER_MAX));
     let topics = [ResourceSpecifier::Topic(topic)];
     let question = admin.describe_configs(&topics, &options);
@@ -92,49 +109,26 @@ fn topic_settings(
     Ok(pairs.collect())
 }
 
-/// Keeps what librdkafka has to say.
-#[derive(Default)]
-struct Complaints(std::sync::Mutex<Option<String>>);
-
-impl Complaints {
-    fn last(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
-    }
-
-    fn keep(&self, text: &str) {
-        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(text.to_owned());
-    }
-}
-
-impl ClientContext for Complaints {
-    fn log(&self, level: RDKafkaLogLevel, _facility: &str, message: &str) {
-        if level as u8 <= RDKafkaLogLevel::Error as u8 {
-            self.keep(message);
-        }
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        // That all are down is what one sees anyway; why, was said before.
-        if error.rdkafka_error_code() != Some(rdkafka::types::RDKafkaErrorCode::AllBrokersDown) {
-            self.keep(reason);
-        }
-    }
-}
-
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let brokers = match &facts.cluster {
         Ok(brokers) => brokers,
-        Err(why) => {
+        Err(Unanswered { why, fix }) => {
             let first = facts.brokers.split(',').next().unwrap_or_default();
             let (host, port) = first.rsplit_once(':').unwrap_or((first, "9092"));
-            let fix = format!(
-                "nc -vz {host} {port}: is it up, does a security group let you in, do TLS and SASL of --kafka-config \
-                 match the listener?"
-            );
+            let fix = match fix.as_str() {
+                "" => "as it says".to_owned(),
+                fix => format!(
+                    "{fix}. Is it up, does a security group let you in? nc -vz {host} {port}"
+                ),
+            };
             return vec![Finding::fail("kafka", format!("no answer: {why}"), fix)];
         }
     };
     let mut findings = vec![Finding::ok("kafka", format!("{} brokers", brokers.count))];
+    findings.extend(brokers.warnings.iter().map(|warning| {
+        let (what, fix) = warning.split_once("; ").unwrap_or((warning, ""));
+        Finding::warn("kafka.secret", what, fix)
+    }));
     findings.push(topic(facts, brokers));
     if brokers.partitions.is_empty() {
         return findings;

@@ -208,7 +208,8 @@ fn broken_topics_are_named_with_the_command() {
         facts.cluster = facts.cluster.map(|brokers| with(brokers, change));
         kafka::judge(&facts)
     };
-    let down = kafka::judge(&kafka::Facts { cluster: Err("timed out".into()), ..a_kafka() });
+    let silent = kafka::Unanswered { why: "timed out".into(), fix: "Look at it".into() };
+    let down = kafka::judge(&kafka::Facts { cluster: Err(silent), ..a_kafka() });
     expect(&down, "kafka", Status::Fail, "nc -vz k1 9092");
     let none = kafka(|b| (b.partitions, b.settings) = (Vec::new(), None));
     expect(
@@ -360,6 +361,7 @@ fn a_kafka() -> kafka::Facts {
         topic: "t".into(),
         record_bytes_max: 1_000_000,
         cluster: Ok(kafka::Brokers {
+            warnings: Vec::new(),
             count: 3,
             partitions: vec![(3, 3, true); 8],
             settings: Some(Ok(settings)),

@@ -6,21 +6,20 @@
 
 use std::{
     collections::BTreeMap,
-    path::Path,
-    sync::{Mutex, PoisonError, atomic::AtomicBool},
+    sync::atomic::AtomicBool,
     time::{Duration, Instant},
 };
 
 use rdkafka::{
-    ClientConfig, ClientContext, Message, Offset, TopicPartitionList,
-    config::RDKafkaLogLevel,
-    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
 };
 
 use super::source::{Place, Raw, Span, Stop, Visit, is_raised};
 use crate::{
     config::KafkaConfig,
+    kafka::{self, Access, Rules, Trouble, Witness},
     observe::{ExitCode, Failure},
 };
 
@@ -66,32 +65,17 @@ pub(super) fn read(
 
 struct Topic<'a> {
     config: &'a KafkaConfig,
-    consumer: BaseConsumer<Complaints>,
+    consumer: BaseConsumer<Witness>,
 }
 
 impl<'a> Topic<'a> {
     fn open(config: &'a KafkaConfig) -> Result<Self, Failure> {
-        let mut client = ClientConfig::new();
-        for (name, value) in [
-            ("client.id", "tapline-log"),
-            ("group.id", "tapline-log"),
-            ("auto.offset.reset", "error"),
-            ("fetch.wait.max.ms", "100"),
-        ] {
-            client.set(name, value);
-        }
-        if let Some(file) = &config.file {
-            overrides(&mut client, file, &FIXED, "tapline log leaves no trace in a group")?;
-        }
-        for (name, value) in FIXED {
-            client.set(name, value);
-        }
-        client.set("bootstrap.servers", &config.brokers);
-        let consumer = client.create_with_context(Complaints::default()).map_err(|error| {
-            Failure::configuration(format!(
-                "librdkafka refuses the configuration: {error}. Correct --kafka-brokers or --kafka-config"
-            ))
-        })?;
+        let access = Access::insist(config)?;
+        let client = access.properties(RULES)?;
+        let consumer: BaseConsumer<Witness> = client
+            .create_with_context(access.witness())
+            .map_err(|error| Access::unusable(&error))?;
+        access.login().adopt(consumer.client());
         Ok(Self { config, consumer })
     }
 
@@ -127,10 +111,9 @@ impl<'a> Topic<'a> {
 
     fn partitions(&self) -> Result<Vec<i32>, Failure> {
         let name = &self.config.topic;
-        let metadata = self
-            .consumer
-            .fetch_metadata(Some(name), ANSWER_MAX)
-            .map_err(|error| self.unreachable(&error.to_string()))?;
+        let hear = || drop(self.consumer.poll(Duration::ZERO));
+        let metadata = kafka::metadata(self.consumer.client(), Some(name), ANSWER_MAX, hear)
+            .map_err(|trouble| failure(self.config, &trouble))?;
         let topic = metadata.topics().first();
         let known = topic.filter(|topic| topic.error().is_none() && !topic.partitions().is_empty());
         let Some(known) = known else {
@@ -156,8 +139,7 @@ impl<'a> Topic<'a> {
                 ))
             }
             Some(
-                RDKafkaErrorCode::Authentication
-                | RDKafkaErrorCode::TopicAuthorizationFailed
+                RDKafkaErrorCode::TopicAuthorizationFailed
                 | RDKafkaErrorCode::UnknownTopicOrPartition
                 | RDKafkaErrorCode::UnknownTopic
                 | RDKafkaErrorCode::UnknownPartition,
@@ -178,83 +160,44 @@ impl<'a> Topic<'a> {
             let _ = self.consumer.poll(Duration::ZERO);
         }
         let said = self.consumer.context().last();
-        let why = said.as_deref().unwrap_or(error);
-        Failure::new(
-            ExitCode::Unavailable,
-            format!(
-                "the Kafka brokers {} cannot be reached ({why}). Check --kafka-brokers, the network, \
-                 and security.protocol in --kafka-config",
-                self.config.brokers
-            ),
-        )
+        failure(self.config, &said.unwrap_or_else(|| Trouble::of(None, error)))
     }
 }
 
-/// Keeps what librdkafka last complained about, which says more than a time-out.
-#[derive(Default)]
-struct Complaints(Mutex<Option<String>>);
-
-impl Complaints {
-    fn last(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl ClientContext for Complaints {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        tracing::debug!(event = "kafka.log", ?level, facility, "{text}");
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        let said = format!("{error}: {reason}");
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(said);
-    }
-}
-
-impl ConsumerContext for Complaints {}
-
-/// Takes `name=value` lines over, but for what is fixed and why.
-pub(super) fn overrides(
-    client: &mut ClientConfig,
-    path: &Path,
-    fixed: &[(&str, &str)],
-    why: &str,
-) -> Result<(), Failure> {
-    let name = path.display();
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        Failure::configuration(format!("cannot read --kafka-config {name}: {error}"))
-    })?;
-    for (number, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with(['#', '!']) {
-            continue;
-        }
-        let Some((key, value)) = line.split_once('=') else {
-            return Err(Failure::configuration(format!("{name}:{}: write name=value", number + 1)));
-        };
-        let key = key.trim();
-        if fixed.iter().any(|(fixed, _)| *fixed == key) {
-            return Err(Failure::configuration(format!(
-                "{name}:{}: {key} cannot be changed: {why}. Remove the line",
-                number + 1
-            )));
-        }
-        client.set(key, value.trim());
-    }
-    Ok(())
+/// The brokers do not let us in, or do not answer.
+pub(super) fn failure(config: &KafkaConfig, trouble: &Trouble) -> Failure {
+    let code = if trouble.is_specific() { ExitCode::Configuration } else { ExitCode::Unavailable };
+    let what = if trouble.is_specific() { "used" } else { "reached" };
+    let text = format!(
+        "the Kafka brokers {} cannot be {what}: {}. {}",
+        config.brokers,
+        trouble.what(),
+        trouble.mend()
+    );
+    Failure::new(code, text)
 }
 
 fn saturated(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// What no file may change: no commits, no topics made by asking, and a word at each end.
-const FIXED: [(&str, &str); 4] = [
-    ("enable.auto.commit", "false"),
-    ("enable.auto.offset.store", "false"),
-    ("enable.partition.eof", "true"),
-    ("allow.auto.create.topics", "false"),
-];
+/// No commits, no topics made by asking, and a word at each end.
+const RULES: Rules = Rules {
+    ours: &[
+        ("client.id", "tapline-log"),
+        ("group.id", "tapline-log"),
+        ("auto.offset.reset", "error"),
+        ("fetch.wait.max.ms", "100"),
+    ],
+    fixed: &[
+        ("enable.auto.commit", "false"),
+        ("enable.auto.offset.store", "false"),
+        ("enable.partition.eof", "true"),
+        ("allow.auto.create.topics", "false"),
+    ],
+    refused: &[],
+    why: "tapline log leaves no trace in a group",
+};
 /// Events that are looked through for the reason of a failure.
 const COMPLAINTS_MAX: usize = 16;
 /// How long one call waits for a message.
@@ -273,8 +216,8 @@ mod tests {
     fn opened(text: &str) -> Result<(), String> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         write!(file, "{text}").unwrap();
-        let file = Some(file.path().to_path_buf());
-        let config = KafkaConfig { brokers: "127.0.0.1:9".into(), topic: "t".into(), file };
+        let mut config = KafkaConfig::new("127.0.0.1:9", "t");
+        config.file = Some(file.path().to_path_buf());
         Topic::open(&config).map(drop).map_err(|failure| {
             assert_eq!(failure.code(), ExitCode::Configuration);
             failure.to_string()

@@ -3,20 +3,23 @@
 //! Memory is bounded: when the queue is full, sending waits for the brokers.
 
 use std::{
+    error::Error,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use rdkafka::{
-    ClientConfig, ClientContext,
+    ClientContext,
+    client::OAuthToken,
     config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode},
     producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext},
 };
 
-use super::kafka::overrides;
+use super::kafka::failure;
 use crate::{
     config::KafkaConfig,
+    kafka::{self, Access, Rules, Witness},
     observe::{ExitCode, Failure},
 };
 
@@ -29,31 +32,17 @@ pub(super) struct Topic<'a> {
 impl<'a> Topic<'a> {
     /// Makes sure that the topic is there.
     pub(super) fn open(config: &'a KafkaConfig) -> Result<Self, Failure> {
-        let mut client = ClientConfig::new();
-        for (name, value) in [
-            ("client.id", "tapline-import"),
-            ("linger.ms", "5"),
-            ("queue.buffering.max.kbytes", "65536"),
-            ("message.max.bytes", "67108864"),
-        ] {
-            client.set(name, value);
-        }
-        if let Some(file) = &config.file {
-            overrides(&mut client, file, &FIXED, "no record may be lost or change its place")?;
-        }
-        for (name, value) in FIXED {
-            client.set(name, value);
-        }
-        client.set("bootstrap.servers", &config.brokers);
+        let access = Access::insist(config)?;
+        let client = access.properties(RULES)?;
+        let context = Deliveries { first: Mutex::default(), witness: access.witness() };
         let producer: BaseProducer<Deliveries> =
-            client.create_with_context(Deliveries::default()).map_err(|error| {
-                Failure::configuration(format!(
-                    "librdkafka refuses the configuration: {error}. Correct --kafka-brokers or --kafka-config"
-                ))
-            })?;
+            client.create_with_context(context).map_err(|error| Access::unusable(&error))?;
+        access.login().adopt(producer.client());
         let topic = Self { config, producer };
-        let metadata = topic.producer.client().fetch_metadata(Some(&config.topic), ANSWER_MAX);
-        let metadata = metadata.map_err(|error| topic.failed(&error))?;
+        let hear = || topic.producer.poll(Duration::ZERO);
+        let client = topic.producer.client();
+        let metadata = kafka::metadata(client, Some(&config.topic), ANSWER_MAX, hear)
+            .map_err(|trouble| failure(config, &trouble))?;
         let found = metadata.topics().first().filter(|found| found.error().is_none());
         if found.is_none_or(|found| found.partitions().is_empty()) {
             let KafkaConfig { brokers, topic, .. } = config;
@@ -97,7 +86,7 @@ impl<'a> Topic<'a> {
     }
 
     fn check(&self) -> Result<(), Failure> {
-        let failed = self.producer.context().0.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = self.producer.context().first.lock().unwrap_or_else(PoisonError::into_inner);
         failed.as_ref().map_or(Ok(()), |error| Err(self.failed(error)))
     }
 
@@ -114,16 +103,30 @@ impl<'a> Topic<'a> {
 }
 
 /// The first record that did not arrive, and why.
-#[derive(Default)]
-struct Deliveries(Mutex<Option<KafkaError>>);
+struct Deliveries {
+    first: Mutex<Option<KafkaError>>,
+    witness: Witness,
+}
+
+impl AsRef<Witness> for Deliveries {
+    fn as_ref(&self) -> &Witness {
+        &self.witness
+    }
+}
 
 impl ClientContext for Deliveries {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        tracing::debug!(event = "kafka.log", ?level, facility, "{text}");
+        self.witness.log(level, facility, text);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(event = "kafka.error", %error, reason);
+        self.witness.error(error, reason);
+    }
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.witness.generate_oauth_token(config)
     }
 }
 
@@ -132,21 +135,30 @@ impl ProducerContext for Deliveries {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, _)) = result {
-            let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
             first.get_or_insert_with(|| error.clone());
         }
     }
 }
 
-/// What no file may change.
-const FIXED: [(&str, &str); 5] = [
-    ("acks", "all"),
-    ("enable.idempotence", "true"),
-    // Where Java clients put a key, so that each connection stays in one partition.
-    ("partitioner", "murmur2_random"),
-    ("allow.auto.create.topics", "false"),
-    ("message.timeout.ms", "120000"),
-];
+const RULES: Rules = Rules {
+    ours: &[
+        ("client.id", "tapline-import"),
+        ("linger.ms", "5"),
+        ("queue.buffering.max.kbytes", "65536"),
+        ("message.max.bytes", "67108864"),
+    ],
+    fixed: &[
+        ("acks", "all"),
+        ("enable.idempotence", "true"),
+        // Where Java clients put a key, so that each connection stays in one partition.
+        ("partitioner", "murmur2_random"),
+        ("allow.auto.create.topics", "false"),
+        ("message.timeout.ms", "120000"),
+    ],
+    refused: &[],
+    why: "no record may be lost or change its place",
+};
 /// How long the first answer is waited for.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// How long sending waits at a time for room.

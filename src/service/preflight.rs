@@ -9,6 +9,7 @@ use crate::{
         AdminConfig, CaptureConfig, Effective, Loaded,
         replay::{Input, ReplayConfig},
     },
+    kafka::Access,
     net::SourceUrl,
     observe::Failure,
     sys::{disk, limits},
@@ -119,6 +120,16 @@ pub fn replay(loaded: &Loaded<ReplayConfig>) -> Result<(), Failure> {
         Input::Kafka(kafka) => Ok(format!("the topic {} of {}", kafka.topic, kafka.brokers)),
     };
     found.add("input", input);
+    if let Input::Kafka(kafka) = &config.input {
+        let (access, warnings) = match Access::with_warnings(kafka) {
+            Ok((_, warnings)) => (Ok("files of the Kafka client can be read".into()), warnings),
+            Err(failure) => (Err(failure.to_string()), Vec::new()),
+        };
+        found.add("kafka", access);
+        for warning in warnings {
+            found.note("kafka", warning);
+        }
+    }
     let rewriting = super::replay::check_rewriting(config);
     found.add("rewriting", told(rewriting, "transforms and filters can be read"));
     found.conclude(&loaded.effective)

@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     config::{CaptureConfig, KafkaConfig, Policy},
+    kafka::Access,
     log::{self, Outcome},
     observe::{ExitCode, Failure},
     sink::{KafkaSettings, KafkaSink, LogSink, LogSpool, SinkCounters, SinkEnd, TopicCheck},
@@ -15,6 +16,9 @@ use crate::{
 
 /// A spool's segments are no longer than this.
 const SPOOL_SEGMENT_BYTES_MAX: u64 = 64 << 20;
+
+/// How long a start waits for credentials of AWS; they are fetched on meanwhile, as for brokers that do not answer.
+const CREDENTIALS_MAX: Duration = Duration::from_secs(1);
 
 /// Work that the sink thread does.
 pub(super) type SinkWork = Box<dyn FnOnce() -> Result<(), String> + Send>;
@@ -115,11 +119,8 @@ fn spool(config: &CaptureConfig, origin: &Origin, bell: &Arc<Bell>) -> Result<Lo
 }
 
 fn kafka_settings(config: &CaptureConfig, kafka: &KafkaConfig) -> Result<KafkaSettings, Failure> {
-    let settings = KafkaSettings::new(&kafka.brokers, &kafka.topic, config.record_bytes_max);
-    match &kafka.file {
-        Some(file) => settings.with_file(file).map_err(Failure::configuration),
-        None => Ok(settings),
-    }
+    let access = Access::open(kafka, CREDENTIALS_MAX)?;
+    KafkaSettings::new(kafka, access, config.record_bytes_max).map_err(Failure::configuration)
 }
 
 /// A missing topic is asked for again: brokers that were started a moment ago may not know it yet.
@@ -144,7 +145,7 @@ fn check_topic(settings: &KafkaSettings, policy: Policy) -> Result<(), Failure> 
                     event = "kafka.unreachable",
                     brokers = settings.brokers(),
                     reason,
-                    "no broker answers; {meanwhile}"
+                    "Kafka cannot be used yet; {meanwhile}"
                 );
                 return Ok(());
             }

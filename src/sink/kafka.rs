@@ -9,6 +9,7 @@
 //! order. Duplicates are bounded by what was unacknowledged, and show as such by their (incarnation, worker, sequence).
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::Arc,
     time::{Duration, Instant},
@@ -37,6 +38,10 @@ const END_TIMEOUT: Duration = Duration::from_secs(30);
 const SPOOL_END_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same when Kafka does not acknowledge.
 const TROUBLE_END_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often one complaint is written.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
+/// Kinds of complaints that are told apart.
+const COMPLAINTS_MAX: usize = 16;
 /// How often the backlog is measured.
 const MEASURE_PAUSE: Duration = Duration::from_millis(250);
 
@@ -68,7 +73,8 @@ pub struct KafkaSink {
     bell: Arc<Bell>,
     counters: Arc<SinkCounters>,
     done: Vec<Batch>,
-    complaint: Quiet,
+    /// By what is complained of: the reason may follow its consequences.
+    complaints: BTreeMap<String, Quiet>,
     started: Instant,
     measured: Option<Instant>,
     course: Course,
@@ -96,7 +102,7 @@ impl KafkaSink {
             bell,
             counters,
             done,
-            complaint: Quiet::new(Duration::from_secs(10)),
+            complaints: BTreeMap::new(),
             started: Instant::now(),
             measured: None,
             course: Course::Straight,
@@ -197,6 +203,9 @@ impl KafkaSink {
             self.counters.rebuilt();
         }
         self.rebuilds = self.fifo.broker.rebuilds;
+        for (code, count) in std::mem::take(&mut self.fifo.broker.errors) {
+            self.counters.kafka_error(code, count);
+        }
         let news = self.fifo.take_news();
         let course = self.fifo.course();
         if let Some(text) = &news {
@@ -254,7 +263,15 @@ impl KafkaSink {
     }
 
     fn complain(&mut self, reason: &str) {
-        let Some(suppressed) = self.complaint.allow() else { return };
+        // What stands in brackets are times and addresses.
+        let mut kind = reason.split(" (").next().unwrap_or_default();
+        if self.complaints.len() >= COMPLAINTS_MAX && !self.complaints.contains_key(kind) {
+            kind = "";
+        }
+        let quiet = self.complaints.entry(kind.to_owned());
+        let Some(suppressed) = quiet.or_insert_with(|| Quiet::new(COMPLAINT_PAUSE)).allow() else {
+            return;
+        };
         let (unacknowledged, topic) = (self.fifo.owed(), &self.topic);
         match self.fifo.course() {
             Course::Straight => tracing::warn!(

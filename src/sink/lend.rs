@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 use std::{
+    error::Error,
     ffi::CString,
     os::fd::AsRawFd,
     ptr::NonNull,
@@ -20,6 +21,7 @@ use rdkafka::{
         rd_kafka_queue_get_main, rd_kafka_queue_io_event_enable, rd_kafka_topic_destroy,
         rd_kafka_topic_new, rd_kafka_topic_t,
     },
+    client::OAuthToken,
     config::RDKafkaLogLevel,
     error::KafkaError,
     producer::{BaseProducer, DeliveryResult, Producer, ProducerContext, PurgeConfig},
@@ -28,6 +30,7 @@ use rdkafka::{
 
 use super::lease::{Lease, Origin, Report};
 use crate::capture::Record;
+use crate::kafka::Witness;
 use crate::sys::bell::Bell;
 
 /// Values from this size on are borrowed: copying 2 KiB costs what the borrow saves (measured: 0.85 against 0.68 µs
@@ -35,30 +38,32 @@ use crate::sys::bell::Bell;
 const BORROW_BYTES_MIN: usize = 2048;
 
 /// Collects what librdkafka reports while it is polled.
-#[derive(Default)]
 pub(super) struct Reports {
     /// Place in the table, and what went wrong.
     delivered: Mutex<Vec<(usize, Option<RDKafkaErrorCode>)>>,
-    errors: Mutex<Vec<String>>,
+    /// Hears errors of the client itself: brokers down, a refused password.
+    pub(super) witness: Witness,
 }
 
 impl Reports {
-    /// Errors of the client itself (brokers down, authentication), newest last.
-    pub(super) fn take_errors(&self) -> Vec<String> {
-        std::mem::take(&mut lock(&self.errors))
+    pub(super) fn new(witness: Witness) -> Self {
+        Self { delivered: Mutex::default(), witness }
     }
 }
 
 impl ClientContext for Reports {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        tracing::debug!(event = "kafka.log", ?level, facility, "{text}");
+        self.witness.log(level, facility, text);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        let mut errors = lock(&self.errors);
-        if errors.len() < 64 {
-            errors.push(format!("{error}: {reason}"));
-        }
+        self.witness.error(error, reason);
+    }
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.witness.generate_oauth_token(config)
     }
 }
 

@@ -5,6 +5,7 @@
 //! connections apart.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         mpsc::{Receiver, TryRecvError, channel},
@@ -20,7 +21,7 @@ use super::{
     sides::{Broker, Polled},
     topic::{KafkaError, KafkaSettings, TopicCheck},
 };
-use crate::{capture::Record, sys::bell::Bell};
+use crate::{capture::Record, kafka::error_name, sys::bell::Bell};
 
 /// The wait before a new producer, doubled after each failure up to the second figure.
 const REST_NS: (u64, u64) = (100_000_000, 5_000_000_000);
@@ -37,6 +38,8 @@ pub(super) struct KafkaBroker {
     rest_ns: u64,
     /// Producers made after the first.
     pub(super) rebuilds: u64,
+    /// What went wrong since somebody took this, by code.
+    pub(super) errors: BTreeMap<String, u64>,
 }
 
 enum Stage {
@@ -55,7 +58,7 @@ impl KafkaBroker {
     pub(super) fn new(settings: KafkaSettings, bell: Arc<Bell>) -> Result<Self, KafkaError> {
         let lender = Arc::new(settings.lender(&bell)?);
         let stage = Stage::Asking { lender, answer: None, due_ns: 0 };
-        Ok(Self { settings, bell, stage, rest_ns: REST_NS.0, rebuilds: 0 })
+        Ok(Self { settings, bell, stage, rest_ns: REST_NS.0, rebuilds: 0, errors: BTreeMap::new() })
     }
 
     fn lender(&self) -> Option<&Arc<Lender>> {
@@ -86,6 +89,7 @@ impl KafkaBroker {
                 match said {
                     TopicCheck::Ready(partitions) => {
                         let lender = Arc::clone(lender);
+                        lender.producer().context().witness.forget();
                         self.stage = Stage::Ready { lender, partitions };
                         None
                     }
@@ -157,13 +161,30 @@ impl Broker for KafkaBroker {
     fn poll(&mut self, now_ns: u64) -> Polled {
         let mut polled = Polled::default();
         let ending = matches!(self.stage, Stage::Ending { .. });
+        let mut errors = BTreeMap::new();
         if let Some(lender) = self.lender() {
             polled.reports = lender.collect();
-            polled.complaint = lender.producer().context().take_errors().pop();
+            let witness = &lender.producer().context().witness;
+            polled.complaint = witness.news().map(|trouble| trouble.to_string());
+            errors = witness.take_counts();
+            for report in &polled.reports {
+                match report.failure {
+                    None => witness.forget(),
+                    // Called back by us.
+                    Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => {}
+                    Some(code) => *errors.entry(error_name(code)).or_default() += 1,
+                }
+            }
+            if witness.was_refused() {
+                self.settings.access().login().renew(lender.producer().client());
+            }
             if !ending && let Some((code, reason)) = lender.producer().client().fatal_error() {
                 polled.complaint = Some(format!("fatal: {code}: {reason}"));
                 polled.broken = true;
             }
+        }
+        for (code, count) in errors {
+            *self.errors.entry(code).or_default() += count;
         }
         if polled.reports.iter().any(|report| report.failure.is_none()) {
             self.rest_ns = REST_NS.0;

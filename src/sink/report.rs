@@ -1,6 +1,7 @@
 //! What the sink says of itself.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -23,6 +24,7 @@ pub struct SinkCounters {
     spooled_bytes: AtomicU64,
     drained: AtomicU64,
     backlog: [AtomicU64; 5],
+    kafka_errors: Mutex<BTreeMap<String, u64>>,
     state: Mutex<(SinkState, u64)>,
 }
 
@@ -104,6 +106,16 @@ impl SinkCounters {
 
     pub(super) fn failed(&self) {
         self.errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn kafka_error(&self, code: String, count: u64) {
+        let mut errors = self.kafka_errors.lock().unwrap_or_else(PoisonError::into_inner);
+        *errors.entry(code).or_default() += count;
+    }
+
+    /// What Kafka's client complained of and records that it could not deliver, by librdkafka's code.
+    pub fn kafka_errors(&self) -> BTreeMap<String, u64> {
+        self.kafka_errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn rebuilt(&self) {

@@ -1,6 +1,6 @@
 //! Where and how records are produced: the properties of the producer, and whether the topic is there.
 
-use std::{fmt, path::Path, time::Duration};
+use std::{fmt, time::Duration};
 
 use rdkafka::{
     ClientConfig,
@@ -8,12 +8,19 @@ use rdkafka::{
 };
 
 use super::lend::{Lender, Reports};
-use crate::sys::bell::Bell;
+use crate::{
+    config::KafkaConfig,
+    kafka::{Access, Rules},
+    sys::bell::Bell,
+};
 
 /// How long the answer to a metadata question is waited for, on a thread that has nothing else to do.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same at the start, which is to be over within two seconds whether Kafka is there or not.
 const START_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Events that are looked through for the reason of a failure.
+const COMPLAINTS_MAX: usize = 16;
 
 /// Where and how to produce.
 #[derive(Clone, Debug)]
@@ -21,6 +28,7 @@ pub struct KafkaSettings {
     pub(super) topic: String,
     brokers: String,
     config: ClientConfig,
+    access: Access,
     pub(super) batch_bytes_max: usize,
 }
 
@@ -48,65 +56,20 @@ pub enum TopicCheck {
 }
 
 impl KafkaSettings {
-    /// The sink's own properties. `record_bytes_max` is what records are cut to.
-    pub fn new(brokers: &str, topic: &str, record_bytes_max: usize) -> Self {
-        let mut config = ClientConfig::new();
-        // Key, headers and the batch's own header come on top of a record; so much the brokers must take as well.
-        let batch_bytes = (record_bytes_max + 500).max(1000).to_string();
-        for (name, value) in [
-            ("bootstrap.servers", brokers),
-            ("client.id", "tapline-capture"),
-            ("acks", "all"),
-            ("enable.idempotence", "true"),
-            // Delivery is tried for as long as the process lives: giving up would leave a hole.
-            ("message.timeout.ms", "0"),
-            // Batches form while one is under way; waiting longer would only hold writes back.
-            ("linger.ms", "0"),
-            ("batch.size", &batch_bytes),
-            ("compression.type", "none"),
-            ("queue.buffering.max.messages", "0"),
-            // The bound is the memory budget of the workers; librdkafka's must not strike before it.
-            ("queue.buffering.max.kbytes", "2147483647"),
-            // Records are cut by us, and a spool may hold longer ones of an earlier run: the topic is the judge.
-            ("message.max.bytes", "100000000"),
-            // A broker that takes and never answers is left for a new connection after this.
-            ("socket.timeout.ms", "10000"),
-            ("request.timeout.ms", "10000"),
-            ("reconnect.backoff.ms", "100"),
-            ("reconnect.backoff.max.ms", "5000"),
-            ("topic.metadata.refresh.interval.ms", "60000"),
-            ("socket.keepalive.enable", "true"),
-        ] {
-            config.set(name, value);
+    /// The sink's own properties, and the operator's. `record_bytes_max` is what records are cut to.
+    pub fn new(
+        kafka: &KafkaConfig,
+        access: Access,
+        record_bytes_max: usize,
+    ) -> Result<Self, KafkaError> {
+        let mut config =
+            access.properties(RULES).map_err(|failure| KafkaError(failure.to_string()))?;
+        if config.get("batch.size").is_none() {
+            // Key, headers and the batch's own header come on top of a record; so much the brokers must take as well.
+            config.set("batch.size", (record_bytes_max + 500).max(1000).to_string());
         }
-        let batch_bytes_max = record_bytes_max;
-        Self { topic: topic.into(), brokers: brokers.into(), config, batch_bytes_max }
-    }
-
-    /// Overrides from a file of `name=value` lines with librdkafka's property names. What the order and durability of
-    /// records rest on cannot be overridden.
-    pub fn with_file(mut self, path: &Path) -> Result<Self, KafkaError> {
-        let name = path.display();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| KafkaError(format!("cannot read --kafka-config {name}: {error}")))?;
-        for (number, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with(['#', '!']) {
-                continue;
-            }
-            let Some((key, value)) = line.split_once('=') else {
-                return Err(KafkaError(format!("{name}:{}: write name=value", number + 1)));
-            };
-            let (key, value) = (key.trim(), value.trim());
-            if FIXED.contains(&key) {
-                return Err(KafkaError(format!(
-                    "{name}:{}: {key} cannot be changed: order and durability of records rest on it",
-                    number + 1
-                )));
-            }
-            self.config.set(key, value);
-        }
-        Ok(self)
+        let (topic, brokers) = (kafka.topic.clone(), kafka.brokers.clone());
+        Ok(Self { topic, brokers, config, access, batch_bytes_max: record_bytes_max })
     }
 
     /// The topic's name.
@@ -157,16 +120,28 @@ impl KafkaSettings {
                 }
             }
             Err(error) => {
-                let reasons = producer.context().take_errors();
-                TopicCheck::Unreachable(reasons.last().cloned().unwrap_or(error.to_string()))
+                // At the start nobody else looks at what it has to say.
+                for _ in 0..COMPLAINTS_MAX {
+                    producer.poll(Duration::ZERO);
+                }
+                let said = producer.context().witness.last();
+                TopicCheck::Unreachable(said.map_or(error.to_string(), |said| said.to_string()))
             }
         }
     }
 
     fn producer(&self) -> Result<BaseProducer<Reports>, KafkaError> {
-        self.config
-            .create_with_context(Reports::default())
-            .map_err(|error| KafkaError(format!("librdkafka refuses the configuration: {error}")))
+        let reports = Reports::new(self.access.witness());
+        let producer: BaseProducer<Reports> = self
+            .config
+            .create_with_context(reports)
+            .map_err(|error| KafkaError(Access::unusable(&error).to_string()))?;
+        self.access.login().adopt(producer.client());
+        Ok(producer)
+    }
+
+    pub(super) fn access(&self) -> &Access {
+        &self.access
     }
 
     pub(super) fn lender(&self, bell: &Bell) -> Result<Lender, KafkaError> {
@@ -175,20 +150,42 @@ impl KafkaSettings {
     }
 }
 
-/// Properties that `--kafka-config` must leave alone.
-const FIXED: [&str; 11] = [
-    "acks",
-    "request.required.acks",
-    "enable.idempotence",
-    "message.timeout.ms",
-    "delivery.timeout.ms",
-    "bootstrap.servers",
-    "metadata.broker.list",
-    "transactional.id",
-    "max.in.flight",
-    "max.in.flight.requests.per.connection",
-    "message.max.bytes",
-];
+const RULES: Rules = Rules {
+    ours: &[
+        ("client.id", "tapline-capture"),
+        // Batches form while one is under way; waiting longer would only hold writes back.
+        ("linger.ms", "0"),
+        ("compression.type", "none"),
+        ("queue.buffering.max.messages", "0"),
+        // The bound is the memory budget of the workers; librdkafka's must not strike before it.
+        ("queue.buffering.max.kbytes", "2147483647"),
+        // A broker that takes and never answers is left for a new connection after this.
+        ("socket.timeout.ms", "10000"),
+        ("request.timeout.ms", "10000"),
+        ("reconnect.backoff.ms", "100"),
+        ("reconnect.backoff.max.ms", "5000"),
+        ("topic.metadata.refresh.interval.ms", "60000"),
+        ("socket.keepalive.enable", "true"),
+    ],
+    fixed: &[
+        ("acks", "all"),
+        ("enable.idempotence", "true"),
+        // Delivery is tried for as long as the process lives: giving up would leave a hole.
+        ("message.timeout.ms", "0"),
+        // Records are cut by us, and a spool may hold longer ones of an earlier run: the topic is the judge.
+        ("message.max.bytes", "100000000"),
+    ],
+    refused: &[
+        "request.required.acks",
+        "delivery.timeout.ms",
+        "bootstrap.servers",
+        "metadata.broker.list",
+        "transactional.id",
+        "max.in.flight",
+        "max.in.flight.requests.per.connection",
+    ],
+    why: "order and durability of records rest on it",
+};
 
 #[cfg(test)]
 mod tests {
@@ -196,25 +193,27 @@ mod tests {
 
     use super::*;
 
+    fn settings(text: &str) -> Result<KafkaSettings, KafkaError> {
+        let mut file = tempfile::NamedTempFile::new().expect("temp file");
+        writeln!(file, "{text}").expect("written");
+        let mut kafka = KafkaConfig::new("127.0.0.1:9", "t");
+        kafka.file = Some(file.path().into());
+        let access = Access::open(&kafka, Duration::ZERO).expect("readable");
+        KafkaSettings::new(&kafka, access, 1000)
+    }
+
     #[test]
     fn what_durability_rests_on_cannot_be_overridden() {
-        let settings = KafkaSettings::new("127.0.0.1:9", "t", 1000);
-        let mut file = tempfile::NamedTempFile::new().expect("temp file");
-        writeln!(file, "# comment\nlinger.ms = 5").expect("written");
-        let accepted = settings.clone().with_file(file.path()).expect("read");
+        let accepted = settings("# comment\nlinger.ms = 5").expect("read");
         assert_eq!(accepted.config.get("linger.ms"), Some("5"));
-        writeln!(file, "acks=1").expect("written");
-        let error = settings.with_file(file.path()).expect_err("refused");
+        assert_eq!(accepted.config.get("batch.size"), Some("1500"));
+        let error = settings("# comment\nlinger.ms = 5\nacks=1").expect_err("refused");
         assert!(error.to_string().contains(":3: acks"), "{error}");
     }
 
     #[test]
     fn an_unknown_property_is_named() {
-        let mut file = tempfile::NamedTempFile::new().expect("temp file");
-        writeln!(file, "linger.mss=5").expect("written");
-        let settings =
-            KafkaSettings::new("127.0.0.1:9", "t", 1000).with_file(file.path()).expect("read");
-        let error = settings.check_topic().expect_err("refused");
+        let error = settings("linger.mss=5").expect("read").check_topic().expect_err("refused");
         assert!(error.to_string().contains("linger.mss"), "{error}");
     }
 }

@@ -10,5 +10,6 @@ pub mod limits;
 pub mod names;
 pub mod notify;
 pub mod passed;
+pub mod secret;
 pub mod state;
 pub mod tree;

@@ -62,6 +62,30 @@ pub(crate) fn run(program: &str, jars: &Path, arguments: &[&str]) -> Result<Stri
     Err(format!("{program} failed: {}", process::tail(&errors)))
 }
 
+/// Compiles one file of `tests/clients` with the jars of a directory; its classes go into a directory.
+pub(crate) fn compile(program: &str, jars: &Path, into: &Path) -> Result<(), String> {
+    let home = home(17, 99)?;
+    let compiler = home.join("bin/javac");
+    if !compiler.is_file() {
+        return Err(format!("{} has no compiler: {INSTALL_JDK}", home.display()));
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(program);
+    let output = Command::new(compiler)
+        .env_remove("JAVA_TOOL_OPTIONS")
+        .args(["-J-Xmx256m", "-proc:none", "-cp"])
+        .arg(jars.join("*"))
+        .arg("-d")
+        .arg(into)
+        .arg(file)
+        .output()
+        .map_err(|error| format!("javac: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let errors = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{program} does not compile: {}", process::tail(&errors)))
+}
+
 /// Puts the jars of the artifacts and all they need into one directory each, in one Maven run:
 /// `into/<key>/*.jar`.
 pub(crate) fn jars(into: &Path, sets: &[(&str, &[Artifact])]) -> Result<(), String> {

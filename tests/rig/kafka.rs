@@ -2,6 +2,7 @@
 //!
 //! The jars come from Maven Central once; the broker's data lives as long as its handle.
 
+use std::ffi::OsString;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,16 @@ pub(crate) struct Kafka {
     process: Option<Process>,
     dir: PathBuf,
     port: u16,
+    extras: Extras,
+}
+
+/// What a broker is given beside its properties.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Extras {
+    /// Users for SCRAM-SHA-512, with their passwords.
+    pub(crate) users: Vec<(String, String)>,
+    /// Further classes.
+    pub(crate) classes: Option<PathBuf>,
 }
 
 /// What one record of a topic holds.
@@ -57,10 +68,36 @@ impl Kafka {
     pub(crate) fn start_behind(hole: &super::hole::Hole, properties: &[(&str, &str)]) -> Self {
         let port = port::free();
         hole.lead_to(port);
-        let mut kafka =
-            Self::try_start_at(port, properties).unwrap_or_else(|error| panic!("{error}"));
+        let mut kafka = Self::try_start_at(port, properties, Extras::default())
+            .unwrap_or_else(|error| panic!("{error}"));
         kafka.port = hole.port();
         kafka
+    }
+
+    /// As [`Self::start`] on a port of the caller's.
+    pub(crate) fn start_with(port: u16, properties: &[(&str, &str)], extras: Extras) -> Self {
+        Self::try_start_at(port, properties, extras).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Makes a user for SCRAM-SHA-512, or gives it another password.
+    pub(crate) fn set_user(&self, name: &str, password: &str) {
+        let output = java()
+            .unwrap_or_else(|error| panic!("{error}"))
+            .args(["-Xmx64m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp"])
+            .arg(jars().unwrap_or_else(|error| panic!("{error}")).join("*"))
+            .args(["kafka.admin.ConfigCommand", "--bootstrap-server"])
+            .arg(self.brokers())
+            .args(["--alter", "--entity-type", "users", "--entity-name", name, "--add-config"])
+            .arg(format!("SCRAM-SHA-512=[password={password}]"))
+            .output()
+            .expect("java runs");
+        let printed = [output.stdout, output.stderr].concat();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&printed));
+    }
+
+    /// The directory of Kafka's jars.
+    pub(crate) fn jars() -> PathBuf {
+        jars().unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// Changes one setting of a topic.
@@ -179,13 +216,17 @@ impl Kafka {
     }
 
     fn try_start(properties: &[(&str, &str)]) -> Result<Self, String> {
-        Self::try_start_at(port::free(), properties)
+        Self::try_start_at(port::free(), properties, Extras::default())
     }
 
-    fn try_start_at(port: u16, properties: &[(&str, &str)]) -> Result<Self, String> {
+    fn try_start_at(
+        port: u16,
+        properties: &[(&str, &str)],
+        extras: Extras,
+    ) -> Result<Self, String> {
         let jars = jars()?;
         let dir = ground::run_dir(&ground::home(), "kafka");
-        let mut kafka = Self { process: None, dir, port };
+        let mut kafka = Self { process: None, dir, port, extras };
         kafka.configure(properties).map_err(|error| format!("{}: {error}", kafka.dir.display()))?;
         kafka.format(&jars)?;
         kafka.launch()?;
@@ -220,6 +261,9 @@ impl Kafka {
             .arg(jars.join("*"))
             .args(["kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c"])
             .arg(self.dir.join("server.properties"))
+            .args(self.extras.users.iter().flat_map(|(name, password)| {
+                ["--add-scram".into(), format!("SCRAM-SHA-512=[name={name},password={password}]")]
+            }))
             .output()
             .map_err(|error| format!("java: {error}"))?;
         if output.status.success() {
@@ -240,7 +284,7 @@ impl Kafka {
                 self.dir.join("log4j2.properties").display()
             ))
             .arg("-cp")
-            .arg(jars()?.join("*"))
+            .arg(self.class_path()?)
             .arg("kafka.Kafka")
             .arg(self.dir.join("server.properties"));
         let mut process = Process::spawn(&mut command, &self.dir.join("stdout.log"), &self.dir);
@@ -261,6 +305,11 @@ impl Kafka {
             return Ok(());
         }
         Err("kafka started, but does not answer".to_owned())
+    }
+
+    fn class_path(&self) -> Result<OsString, String> {
+        let all = [Some(jars()?.join("*")), self.extras.classes.clone()];
+        std::env::join_paths(all.into_iter().flatten()).map_err(|error| error.to_string())
     }
 
     fn metadata_is_served(&self) -> bool {

@@ -15,10 +15,10 @@ use self::{
     admin::AdminArguments,
     tls::{SourceTlsArguments, TlsArguments},
 };
-use super::operation::Operation;
+use super::{kafka::KafkaArguments, operation::Operation};
 use crate::{
     capture::{RECORD_BYTES_MAX_DEFAULT, RECORD_BYTES_MIN},
-    config::{CaptureConfig, Effective, KafkaConfig, Loaded, units},
+    config::{CaptureConfig, Effective, Loaded, units},
     http::Limits,
     net::SourceUrl,
     observe::Failure,
@@ -81,9 +81,8 @@ pub(super) struct Arguments {
     )]
     kafka_topic: String,
 
-    /// File of librdkafka properties, one name=value per line
-    #[arg(long, env = "TAPLINE_CAPTURE_KAFKA_CONFIG", value_name = "FILE")]
-    kafka_config: Option<PathBuf>,
+    #[command(flatten)]
+    kafka: KafkaArguments,
 
     #[command(flatten)]
     trouble: trouble::TroubleArguments,
@@ -235,11 +234,7 @@ fn config(arguments: Arguments) -> Result<CaptureConfig, Failure> {
     if a.workers == Some(0) {
         return Err(Failure::configuration("--workers must be at least 1"));
     }
-    if a.kafka_config.is_some() && a.kafka_brokers.is_none() {
-        return Err(Failure::configuration("--kafka-config needs --kafka-brokers"));
-    }
-    let topic = a.kafka_topic;
-    let kafka = a.kafka_brokers.map(|brokers| KafkaConfig { brokers, topic, file: a.kafka_config });
+    let kafka = a.kafka.config(a.kafka_brokers, a.kafka_topic)?;
     let under_systemd = || std::env::var_os("STATE_DIRECTORY").map(PathBuf::from);
     Ok(CaptureConfig {
         source,

@@ -1,6 +1,6 @@
 //! The properties of a group's consumer, and the sentences for what can be wrong with a topic.
 
-use std::{fmt, path::Path, time::Duration};
+use std::{fmt, time::Duration};
 
 use rdkafka::{
     ClientConfig,
@@ -10,41 +10,20 @@ use rdkafka::{
 use super::{KafkaOptions, member::Member};
 use crate::{
     config::KafkaConfig,
+    kafka::{Access, Rules, Trouble},
     observe::{ExitCode, Failure},
 };
 
-/// Our properties under those of the operator's file, and above them those that order and
-/// positions rest on.
-pub(super) fn properties(
-    config: &KafkaConfig,
-    options: &KafkaOptions,
-) -> Result<ClientConfig, Failure> {
-    let mut client = ClientConfig::new();
-    for (name, value) in [
-        ("client.id", "tapline-replay"),
-        // How soon a partition is known to be at its end; see `merge`.
-        ("fetch.wait.max.ms", "100"),
-        // A partition that was full is asked for again as soon as there is room.
-        ("fetch.queue.backoff.ms", "20"),
-        ("reconnect.backoff.ms", "100"),
-        ("reconnect.backoff.max.ms", "5000"),
-        ("socket.keepalive.enable", "true"),
-    ] {
-        client.set(name, value);
-    }
-    if let Some(file) = &config.file {
-        overrides(&mut client, file)?;
-    }
-    for (name, value) in FIXED {
-        client.set(name, value);
-    }
-    client.set("bootstrap.servers", &config.brokers);
+/// The properties of a member of the group.
+pub(super) fn properties(access: &Access, options: &KafkaOptions) -> Result<ClientConfig, Failure> {
+    let mut client = access.properties(RULES)?;
     client.set("group.id", &options.group);
     Ok(client)
 }
 
 /// A consumer with so much room for each of so many partitions.
 pub(super) fn consumer(
+    access: &Access,
     client: &ClientConfig,
     partitions: usize,
     read_ahead_bytes: u64,
@@ -53,11 +32,11 @@ pub(super) fn consumer(
     let share_kib = (share >> 10).clamp(SHARE_KIB_MIN, SHARE_KIB_MAX);
     let mut client = client.clone();
     client.set("queued.max.messages.kbytes", share_kib.to_string());
-    client.create_with_context(Member::default()).map_err(|error| {
-        Failure::configuration(format!(
-            "librdkafka refuses the configuration: {error}. Correct --kafka-brokers or --kafka-config"
-        ))
-    })
+    let consumer: BaseConsumer<Member> = client
+        .create_with_context(Member::new(access.witness()))
+        .map_err(|error| Access::unusable(&error))?;
+    access.login().adopt(consumer.client());
+    Ok(consumer)
 }
 
 /// Asks for the number of partitions. `Err` of `Ok`: no broker answered.
@@ -65,7 +44,7 @@ pub(super) fn partitions(
     consumer: &BaseConsumer<Member>,
     config: &KafkaConfig,
     timeout: Duration,
-) -> Result<Result<usize, String>, Failure> {
+) -> Result<Result<usize, Trouble>, Failure> {
     let metadata = match consumer.fetch_metadata(Some(&config.topic), timeout) {
         Ok(metadata) => metadata,
         Err(error) => {
@@ -73,8 +52,8 @@ pub(super) fn partitions(
             for _ in 0..COMPLAINTS_MAX {
                 let _ = consumer.poll(Duration::ZERO);
             }
-            let said = consumer.context().heard().complaint.clone();
-            return Ok(Err(said.unwrap_or_else(|| error.to_string())));
+            let said = consumer.context().witness.last();
+            return Ok(Err(said.unwrap_or_else(|| Trouble::of(None, &error.to_string()))));
         }
     };
     let topic = metadata.topics().first().filter(|topic| topic.error().is_none());
@@ -97,8 +76,7 @@ pub(super) fn no_topic(config: &KafkaConfig) -> Failure {
 /// The topic or the group may not be used.
 pub(super) fn refused(config: &KafkaConfig, error: impl fmt::Display) -> Failure {
     Failure::configuration(format!(
-        "the topic {} cannot be read: {error}. Check the rights of this user on the topic and the group, \
-         and security.protocol in --kafka-config",
+        "the topic {} cannot be read: {error}. Check the rights of this user on the topic and the group",
         config.topic
     ))
 }
@@ -132,11 +110,12 @@ pub(super) fn choice(outrun: &str) -> Failure {
 }
 
 /// What is wrong when the brokers do not answer.
-pub(super) fn unreachable(config: &KafkaConfig, why: &str) -> String {
+pub(super) fn unreachable(config: &KafkaConfig, trouble: &Trouble) -> String {
     format!(
-        "the Kafka brokers {} cannot be reached ({why}). Check --kafka-brokers, the network, and \
-         security.protocol in --kafka-config; it is tried again until they answer",
-        config.brokers
+        "nothing can be read from the Kafka brokers {}: {}. {}; it is tried again until they answer",
+        config.brokers,
+        trouble.what(),
+        trouble.mend()
     )
 }
 
@@ -150,49 +129,38 @@ pub(super) fn fatal(error: impl fmt::Display) -> Failure {
     )
 }
 
-/// Takes `name=value` lines over.
-fn overrides(client: &mut ClientConfig, path: &Path) -> Result<(), Failure> {
-    let name = path.display();
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        Failure::configuration(format!("cannot read --kafka-config {name}: {error}"))
-    })?;
-    for (number, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with(['#', '!']) {
-            continue;
-        }
-        let Some((key, value)) = line.split_once('=') else {
-            return Err(Failure::configuration(format!("{name}:{}: write name=value", number + 1)));
-        };
-        let key = key.trim();
-        if REFUSED.contains(&key) || FIXED.iter().any(|(fixed, _)| *fixed == key) {
-            return Err(Failure::configuration(format!(
-                "{name}:{}: {key} cannot be changed: the order of records and the group's positions rest on it. \
-                 Remove the line",
-                number + 1
-            )));
-        }
-        client.set(key, value.trim());
-    }
-    Ok(())
-}
-
-/// What no file may change.
-const FIXED: [(&str, &str); 9] = [
-    ("enable.auto.commit", "false"),
-    ("enable.auto.offset.store", "false"),
-    ("enable.partition.eof", "true"),
-    ("allow.auto.create.topics", "false"),
-    ("auto.offset.reset", "error"),
-    ("group.protocol", "classic"),
-    ("partition.assignment.strategy", "cooperative-sticky"),
-    // Below the count only memory bounds what is read ahead.
-    ("queued.min.messages", "10000000"),
-    ("statistics.interval.ms", "1000"),
-];
-/// What has flags of its own.
-const REFUSED: [&str; 4] =
-    ["group.id", "bootstrap.servers", "metadata.broker.list", "queued.max.messages.kbytes"];
+const RULES: Rules = Rules {
+    ours: &[
+        ("client.id", "tapline-replay"),
+        // How soon a partition is known to be at its end; see `merge`.
+        ("fetch.wait.max.ms", "100"),
+        // A partition that was full is asked for again as soon as there is room.
+        ("fetch.queue.backoff.ms", "20"),
+        ("reconnect.backoff.ms", "100"),
+        ("reconnect.backoff.max.ms", "5000"),
+        ("socket.keepalive.enable", "true"),
+    ],
+    fixed: &[
+        ("enable.auto.commit", "false"),
+        ("enable.auto.offset.store", "false"),
+        ("enable.partition.eof", "true"),
+        ("allow.auto.create.topics", "false"),
+        ("auto.offset.reset", "error"),
+        ("group.protocol", "classic"),
+        ("partition.assignment.strategy", "cooperative-sticky"),
+        // Below the count only memory bounds what is read ahead.
+        ("queued.min.messages", "10000000"),
+        ("statistics.interval.ms", "1000"),
+    ],
+    // These have flags of their own.
+    refused: &[
+        "group.id",
+        "bootstrap.servers",
+        "metadata.broker.list",
+        "queued.max.messages.kbytes",
+    ],
+    why: "the order of records and the group's positions rest on it",
+};
 /// Every partition can hold at least one fetch.
 const SHARE_KIB_MIN: u64 = 1 << 10;
 /// librdkafka's own limit.
@@ -209,11 +177,13 @@ mod tests {
     fn opened(text: &str) -> Result<(), String> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         write!(file, "{text}").unwrap();
-        let file = Some(file.path().to_path_buf());
-        let config = KafkaConfig { brokers: "127.0.0.1:9".into(), topic: "t".into(), file };
+        let mut config = KafkaConfig::new("127.0.0.1:9", "t");
+        config.file = Some(file.path().to_path_buf());
         let options = KafkaOptions::new("g");
-        properties(&config, &options)
-            .and_then(|client| consumer(&client, 3, 64 << 20))
+        let access =
+            Access::open(&config, Duration::ZERO).map_err(|failure| failure.to_string())?;
+        properties(&access, &options)
+            .and_then(|client| consumer(&access, &client, 3, 64 << 20))
             .map(drop)
             .map_err(|failure| {
                 assert_eq!(failure.code(), ExitCode::Configuration);

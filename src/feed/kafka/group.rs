@@ -121,7 +121,7 @@ impl KafkaFeed {
             Ok(starts) => starts,
             Err(why) => {
                 tracing::debug!(event = "feed.assign", why, "will be tried again");
-                consumer.context().heard().complaint = Some(why);
+                consumer.context().witness.note(&why);
                 return Ok(());
             }
         };

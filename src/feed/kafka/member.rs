@@ -6,17 +6,21 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    error::Error,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use rdkafka::{
     ClientContext, Statistics, TopicPartitionList,
+    client::OAuthToken,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
-    error::{KafkaError, RDKafkaErrorCode},
+    error::KafkaError,
     topic_partition_list::TopicPartitionListElem,
     types::RDKafkaRespErr,
 };
+
+use crate::kafka::Witness;
 
 /// What the group decided.
 #[derive(Debug)]
@@ -32,15 +36,17 @@ pub(super) enum Event {
 }
 
 /// Our side of the group.
-#[derive(Debug, Default)]
-pub(super) struct Member(Mutex<Heard>);
+#[derive(Debug)]
+pub(super) struct Member {
+    heard: Mutex<Heard>,
+    /// Hears what librdkafka complains of.
+    pub(super) witness: Witness,
+}
 
 /// Everything heard and not looked at.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     pub(super) events: VecDeque<Event>,
-    /// What librdkafka last complained about.
-    pub(super) complaint: Option<String>,
     /// The ends of partitions, as last seen in answers of the brokers.
     pub(super) ends: BTreeMap<i32, i64>,
     /// The consumer is being closed: nobody looks at events any more.
@@ -48,21 +54,28 @@ pub(super) struct Heard {
 }
 
 impl Member {
+    pub(super) fn new(witness: Witness) -> Self {
+        Self { heard: Mutex::default(), witness }
+    }
+
     pub(super) fn heard(&self) -> MutexGuard<'_, Heard> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ClientContext for Member {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        tracing::debug!(event = "kafka.log", ?level, facility, "{text}");
+        self.witness.log(level, facility, text);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // Comes by here as well, and is no error.
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
-            self.heard().complaint = Some(format!("{error}: {reason}"));
-        }
+        self.witness.error(error, reason);
+    }
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.witness.generate_oauth_token(config)
     }
 
     fn stats(&self, statistics: Statistics) {

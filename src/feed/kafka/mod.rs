@@ -43,6 +43,7 @@ use rdkafka::{
 use super::{Backlog, Feed, Next, Place, Record};
 use crate::{
     config::KafkaConfig,
+    kafka::{Access, Trouble},
     observe::{ExitCode, Failure},
 };
 use committer::Committer;
@@ -77,6 +78,7 @@ impl KafkaOptions {
 pub struct KafkaFeed {
     config: KafkaConfig,
     options: KafkaOptions,
+    access: Access,
     client: ClientConfig,
     /// Asks for the topic until a broker answers; then the group is joined.
     probe: Option<BaseConsumer<Member>>,
@@ -95,6 +97,8 @@ pub struct KafkaFeed {
     served: Option<Instant>,
     looked: Option<Instant>,
     quiet: Option<Instant>,
+    /// When it was last said that the brokers refuse us.
+    refused: Option<Instant>,
 }
 
 /// What the caller has to know before the next record.
@@ -119,12 +123,14 @@ impl KafkaFeed {
     /// Joins the group. Brokers that do not answer are asked again by [`Feed::next`] for as long as
     /// it takes; a topic that is not there is refused.
     pub fn open(config: &KafkaConfig, options: KafkaOptions) -> Result<Self, Failure> {
-        let client = client::properties(config, &options)?;
-        let probe = client::consumer(&client, 1, options.read_ahead_bytes)?;
+        let access = Access::open(config, FIRST_ANSWER_MAX)?;
+        let client = client::properties(&access, &options)?;
+        let probe = client::consumer(&access, &client, 1, options.read_ahead_bytes)?;
         let now = Instant::now();
         let mut feed = Self {
             config: config.clone(),
             options,
+            access,
             client,
             probe: Some(probe),
             probe_at: now,
@@ -141,6 +147,7 @@ impl KafkaFeed {
             served: None,
             looked: None,
             quiet: None,
+            refused: None,
         };
         feed.connect(now, FIRST_ANSWER_MAX)?;
         Ok(feed)
@@ -155,16 +162,20 @@ impl KafkaFeed {
         self.probe_at = now + PROBE_PAUSE;
         let count = match client::partitions(probe, &self.config, timeout)? {
             Ok(count) => count,
-            Err(why) => {
+            Err(trouble) => {
+                if probe.context().witness.was_refused() {
+                    self.access.login().renew(probe.client());
+                }
                 if self.quiet.is_none_or(|since| now.duration_since(since) >= QUIET_MAX) {
                     self.quiet = Some(now);
-                    let text = client::unreachable(&self.config, &why);
+                    let text = client::unreachable(&self.config, &trouble);
                     tracing::warn!(event = "feed.unreachable", "{text}");
                 }
                 return Ok(());
             }
         };
-        let consumer = client::consumer(&self.client, count, self.options.read_ahead_bytes)?;
+        let consumer =
+            client::consumer(&self.access, &self.client, count, self.options.read_ahead_bytes)?;
         consumer
             .subscribe(&[&self.config.topic])
             .map_err(|error| client::refused(&self.config, error))?;
@@ -181,6 +192,7 @@ impl KafkaFeed {
         self.connect(now, ANSWER_MAX)?;
         let Some(consumer) = self.consumer.clone() else { return Ok(()) };
         self.served = Some(now);
+        self.note_refusal(&consumer, now);
         for _ in 0..EVENTS_PER_SERVE {
             match consumer.poll(Duration::ZERO) {
                 None => {}
@@ -192,6 +204,22 @@ impl KafkaFeed {
         self.assign(&consumer, now)?;
         self.revoke(&consumer, now);
         Ok(())
+    }
+
+    /// The brokers let us in no more: says so, and tries the password that the file has by now.
+    fn note_refusal(&mut self, consumer: &BaseConsumer<Member>, now: Instant) {
+        let witness = &consumer.context().witness;
+        if !witness.was_refused() {
+            return;
+        }
+        self.access.login().renew(consumer.client());
+        if let Some(trouble) = witness.last()
+            && self.refused.is_none_or(|last| now.duration_since(last) >= QUIET_MAX)
+        {
+            self.refused = Some(now);
+            let text = client::unreachable(&self.config, &trouble);
+            tracing::warn!(event = "feed.refused", "{text}");
+        }
     }
 
     /// A record beside the queue of its partition: it is read again in its place.
@@ -217,9 +245,7 @@ impl KafkaFeed {
                 | RDKafkaErrorCode::UnknownPartition,
             ) => Err(client::no_topic(&self.config)),
             Some(
-                RDKafkaErrorCode::Authentication
-                | RDKafkaErrorCode::SaslAuthenticationFailed
-                | RDKafkaErrorCode::TopicAuthorizationFailed
+                RDKafkaErrorCode::TopicAuthorizationFailed
                 | RDKafkaErrorCode::GroupAuthorizationFailed
                 | RDKafkaErrorCode::InconsistentGroupProtocol
                 | RDKafkaErrorCode::InvalidGroupId,
@@ -240,6 +266,7 @@ impl KafkaFeed {
         let now_ms = wall_ms();
         let mut outrun = Vec::new();
         let mut errors = Vec::new();
+        let mut answered = false;
         for (number, lane) in &mut self.lanes {
             match self.merge.row(*number) {
                 Some(Row::Unknown) => {}
@@ -248,10 +275,19 @@ impl KafkaFeed {
             }
             match lane.look() {
                 Look::Nothing => {}
-                Look::Row(row) => self.merge.set(*number, row, now_ms),
+                Look::Row(row) => {
+                    answered = true;
+                    self.merge.set(*number, row, now_ms);
+                }
                 Look::OutOfRange => outrun.push(*number),
                 Look::Error(error) => errors.push(error),
             }
+        }
+        if answered
+            && self.refused.take().is_some()
+            && let Some(consumer) = &self.consumer
+        {
+            consumer.context().witness.forget();
         }
         for error in errors {
             self.judge(&error)?;
@@ -269,7 +305,8 @@ impl KafkaFeed {
         let (low, high) = match ends {
             Ok(ends) => ends,
             Err(error) => {
-                let why = client::unreachable(&self.config, &error.to_string());
+                let trouble = Trouble::of(error.rdkafka_error_code(), &error.to_string());
+                let why = client::unreachable(&self.config, &trouble);
                 return Err(Failure::new(ExitCode::Unavailable, why));
             }
         };
@@ -308,12 +345,15 @@ impl KafkaFeed {
         let silent =
             self.lanes.iter().filter(|(lane, _)| self.merge.row(**lane) == Some(Row::Unknown));
         let partitions: Vec<i32> = silent.map(|(_, lane)| lane.partition).collect();
-        let said = self.consumer.as_ref().and_then(|one| one.context().heard().complaint.take());
-        let why = said.unwrap_or_else(|| match (self.lanes.is_empty(), self.revoking.is_some()) {
-            (true, _) => "the group has given this member no partition".into(),
-            (_, true) => "a rebalance is under way".into(),
-            _ => "their brokers send nothing".into(),
-        });
+        let said = self.consumer.as_ref().and_then(|one| one.context().witness.news());
+        let why = said.map_or_else(
+            || match (self.lanes.is_empty(), self.revoking.is_some()) {
+                (true, _) => "the group has given this member no partition".into(),
+                (_, true) => "a rebalance is under way".into(),
+                _ => "their brokers send nothing".into(),
+            },
+            |trouble| trouble.to_string(),
+        );
         tracing::warn!(
             event = "feed.quiet",
             ?partitions,

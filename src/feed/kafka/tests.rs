@@ -27,7 +27,7 @@ impl Cluster {
     fn config(&self, topic: &str) -> KafkaConfig {
         let brokers = self.mock.bootstrap_servers();
         let file = Some(self.properties.path().to_path_buf());
-        KafkaConfig { brokers, topic: topic.into(), file }
+        KafkaConfig { file, ..KafkaConfig::new(brokers, topic) }
     }
 
     /// Records with their times as values, one after another.
@@ -141,8 +141,7 @@ fn who_wants_no_records_keeps_the_group_and_gets_them_later() {
 #[test]
 fn a_topic_that_is_not_there_is_refused_with_the_command_that_makes_it() {
     let cluster = Cluster::new(1);
-    let config =
-        KafkaConfig { brokers: cluster.config("x").brokers, topic: "a/b".into(), file: None };
+    let config = KafkaConfig::new(cluster.config("x").brokers, "a/b");
     let failure = KafkaFeed::open(&config, KafkaOptions::new("g")).unwrap_err();
     assert_eq!(failure.code(), ExitCode::Configuration);
     assert!(failure.to_string().contains("kafka-topics.sh"), "{failure}");
@@ -150,7 +149,7 @@ fn a_topic_that_is_not_there_is_refused_with_the_command_that_makes_it() {
 
 #[test]
 fn brokers_that_are_not_there_are_waited_for() {
-    let config = KafkaConfig { brokers: "127.0.0.1:9".into(), topic: "t".into(), file: None };
+    let config = KafkaConfig::new("127.0.0.1:9", "t");
     let mut feed = KafkaFeed::open(&config, KafkaOptions::new("g")).unwrap();
     assert!(matches!(feed.next(true, Instant::now()), Ok(Next::Idle)));
     assert_eq!(feed.backlog(), Backlog::default());

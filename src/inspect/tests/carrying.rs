@@ -94,9 +94,7 @@ fn a_topic_gets_each_connection_where_a_java_client_puts_it() {
     let mock = MockCluster::new(1).unwrap();
     mock.create_topic("traffic", 7, 1).unwrap();
     let brokers = mock.bootstrap_servers();
-    let config = |topic: &str| {
-        Origin::Kafka(KafkaConfig { brokers: brokers.clone(), topic: topic.into(), file: None })
-    };
+    let config = |topic: &str| Origin::Kafka(KafkaConfig::new(brokers.clone(), topic));
     let scratch = tempfile::tempdir().unwrap();
     let file = scratch.path().join("lines");
     let lines: Vec<String> =

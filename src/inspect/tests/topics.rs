@@ -53,7 +53,7 @@ impl Cluster {
 
     fn origin(&self, topic: &str) -> Origin {
         let brokers = self.mock.bootstrap_servers();
-        Origin::Kafka(KafkaConfig { brokers, topic: topic.into(), file: None })
+        Origin::Kafka(KafkaConfig::new(brokers, topic))
     }
 }
 
@@ -156,8 +156,8 @@ fn an_empty_topic_is_empty_and_an_unknown_one_is_named() {
 
 #[test]
 fn brokers_that_are_not_there_are_unavailable() {
-    let brokers = "127.0.0.1:1".into();
-    let origin = Origin::Kafka(KafkaConfig { brokers, topic: "t".into(), file: None });
+    let brokers = "127.0.0.1:1";
+    let origin = Origin::Kafka(KafkaConfig::new(brokers, "t"));
     let failure = read(&origin, Span::default(), &mut Description::default()).unwrap_err();
     assert_eq!(failure.code(), ExitCode::Unavailable);
     let text = failure.to_string();

@@ -21,6 +21,8 @@ use rdkafka::{
 
 use super::{KafkaSettings, KafkaSink, SinkCounters, WorkerEnd, link};
 use crate::capture::{BlockPool, ConnectionId, Context, Identity, Record, Stamp, Stream};
+use crate::config::KafkaConfig;
+use crate::kafka::Access;
 use crate::sys::bell::Bell;
 
 const TOPIC: &str = "traffic";
@@ -46,7 +48,9 @@ impl Bench {
         let (worker_bell, sink_bell) =
             (Arc::new(Bell::new().expect("bell")), Arc::new(Bell::new().expect("bell")));
         let (worker, end) = link(worker_bell, Arc::clone(&sink_bell));
-        let settings = KafkaSettings::new(&cluster.bootstrap_servers(), TOPIC, 1 << 20);
+        let kafka = KafkaConfig::new(cluster.bootstrap_servers(), TOPIC);
+        let access = Access::open(&kafka, Duration::ZERO).expect("nothing to read");
+        let settings = KafkaSettings::new(&kafka, access, 1 << 20).expect("nothing refused");
         let counters = Arc::new(SinkCounters::default());
         let sink = KafkaSink::new(settings, None, vec![end], sink_bell, Arc::clone(&counters))
             .expect("sink");

@@ -146,6 +146,14 @@ impl Board {
         ] {
             out.single(name, Kind::Counter, help, count(field));
         }
+        let errors = self.sink.kafka_errors();
+        if !errors.is_empty() {
+            let help = "Complaints of the Kafka client and records that were not delivered, by librdkafka's code.";
+            out.family("kafka_errors_total", Kind::Counter, help);
+            for (code, count) in errors {
+                out.sample(&[("code", &code)], count as f64);
+            }
+        }
         let waiting = matches!(self.sink.state(), SinkState::Waiting(_));
         let help = "1 while the log takes no records.";
         out.single("log_waiting", Kind::Gauge, help, f64::from(u8::from(waiting)));
