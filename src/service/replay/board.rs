@@ -305,6 +305,11 @@ const COUNTERS: &[Family] = &[
     ("replay_records_read_total", "Records read.", &[("", "read_records")]),
     ("replay_read_bytes_total", "Bytes of records read.", &[("", "read_bytes")]),
     (
+        "replay_heartbeats_total",
+        "Records read that are no traffic: a worker of the capture says where it stands.",
+        &[("", "heartbeats")],
+    ),
+    (
         "replay_records_undecodable_total",
         "Records that cannot be decoded.",
         &[("", "undecodable_records")],
