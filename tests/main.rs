@@ -25,6 +25,7 @@ mod house;
 mod kafka_security;
 mod kill9;
 mod logging;
+mod nodes;
 mod proof;
 mod real_clients;
 mod refused;

@@ -2,18 +2,13 @@
 //!
 //! The source and the target are document servers in this process: what is tried here is the group, not a cluster.
 
-use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
 
 use rustix::process::Signal;
-use tapline::demo::Server;
-use tempfile::TempDir;
 
-use crate::rig::kafka::Kafka;
+use crate::rig::group::{Group, PATIENCE};
 use crate::rig::mixed::{Documents, Mix};
-use crate::rig::replayer::{Replay, Replayer};
-use crate::rig::tapline::{Capture, Tapline};
+use crate::rig::replayer::Replayer;
 use crate::rig::{services, wait};
 
 #[test]
@@ -23,7 +18,7 @@ fn members_who_come_and_go_replay_all_of_it() {
     }
     let mut group = Group::new("members");
     let mut members = vec![group.join(), group.join(), group.join()];
-    let mut tapline = group.capture();
+    let mut tapline = group.capture("capture").start();
     let (port, mix) = (tapline.port(), mix("group", services::scale(6_000, 50_000)));
     thread::scope(|scope| {
         let load = scope.spawn(|| mix.run(port));
@@ -60,7 +55,7 @@ fn a_member_that_was_frozen_finds_its_partitions_lost_and_goes_on() {
     let (frozen, other) = (group.join(), group.join());
     let lanes = |member: &Replayer| member.output().matches("feed.lane").count();
     assert!(wait::until(PATIENCE, || lanes(&frozen) > 0 && lanes(&other) > 0));
-    let mut tapline = group.capture();
+    let mut tapline = group.capture("capture").start();
     mix("before", 500).run(tapline.port());
     group.assert_equal();
     // Nothing is under way: what it was about to send would come late.
@@ -80,63 +75,6 @@ fn a_member_that_was_frozen_finds_its_partitions_lost_and_goes_on() {
     group.assert_nothing_is_left();
 }
 
-/// A topic between two servers, and whoever reads it as one group.
-struct Group {
-    name: &'static str,
-    source: Server,
-    target: Server,
-    state: TempDir,
-    /// So that a member that is gone is missed soon.
-    config: PathBuf,
-    joined: u32,
-}
-
-impl Group {
-    fn new(name: &'static str) -> Self {
-        Kafka::shared().create_topic(name, 6, &[]);
-        let state = tempfile::tempdir().unwrap();
-        let config = state.path().join("kafka.properties");
-        std::fs::write(&config, "session.timeout.ms=6000\nheartbeat.interval.ms=500\n").unwrap();
-        let server = || Server::start().unwrap();
-        Self { name, source: server(), target: server(), state, config, joined: 0 }
-    }
-
-    /// Each has a state directory of its own, as on a machine of its own.
-    fn replay(&self, member: &str) -> Replay {
-        Replay::to(self.target.addr().port(), &self.state.path().join(member))
-            .kafka(Kafka::shared(), self.name, self.name)
-            .flag("--kafka-config", &self.config.to_string_lossy())
-    }
-
-    fn join(&mut self) -> Replayer {
-        self.joined += 1;
-        self.replay(&format!("member-{}", self.joined)).start()
-    }
-
-    fn capture(&self) -> Tapline {
-        let capture = Capture::of(self.source.addr().port());
-        capture.state(&self.state.path().join("capture")).kafka(Kafka::shared(), self.name).start()
-    }
-
-    /// Waits until the target has what the source has.
-    fn assert_equal(&self) {
-        let source = self.source.state();
-        assert!(source.len() > 50, "{} documents", source.len());
-        let equal = wait::until(PATIENCE, || self.target.state() == source);
-        let target = self.target.state();
-        let different: Vec<_> =
-            source.iter().filter(|(key, value)| target.get(*key) != Some(value)).take(5).collect();
-        assert!(equal, "{} documents of {}, {different:?}", target.len(), source.len());
-    }
-
-    /// What the group has stored is all there is: nothing holds a position back, nothing was passed by.
-    fn assert_nothing_is_left(&self) {
-        let last = self.replay("last").switch("--until-end").succeed();
-        assert_eq!((last.read_records, last.sent), (0, 0), "{last:?}");
-        self.assert_equal();
-    }
-}
-
 /// Each has indices of its own: what a member had not stored is sent again by another, perhaps behind later writes.
 fn mix(prefix: &str, requests: u64) -> Mix<'_> {
     Mix {
@@ -151,6 +89,3 @@ fn mix(prefix: &str, requests: u64) -> Mix<'_> {
         seed: 5,
     }
 }
-
-/// A member that dies is missed after six seconds.
-const PATIENCE: Duration = Duration::from_mins(3);

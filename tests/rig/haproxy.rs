@@ -1,5 +1,6 @@
 //! HAProxy in front of tapline: what a balancer that speaks the PROXY protocol sends.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::net::TcpStream;
 use std::process::Command;
@@ -21,15 +22,23 @@ pub(crate) struct Haproxy {
 impl Haproxy {
     /// Passes connections on to a port on 127.0.0.1, with these words behind the server's address.
     pub(crate) fn to(server: u16, words: &str) -> Self {
+        Self::to_all(&[server], words)
+    }
+
+    /// Passes connections on to these ports in turn.
+    pub(crate) fn to_all(servers: &[u16], words: &str) -> Self {
         let program = services::program("haproxy", "apt-get install haproxy");
         let program = program.unwrap_or_else(|error| panic!("{error}"));
         let dir = tempfile::tempdir().expect("the temporary directory is writable");
         let port = port::free();
-        let config = format!(
-            "global\n  maxconn 500\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1m\n\
+        let mut config = format!(
+            "global\n  maxconn 500\ndefaults\n  mode tcp\n  retries 3\n  option redispatch 1\n  timeout connect 5s\n  timeout client 1m\n\
              \x20 timeout server 1m\nfrontend in\n  bind 127.0.0.1:{port}\n  default_backend out\n\
-             backend out\n  server tapline 127.0.0.1:{server} {words}\n"
+             backend out\n"
         );
+        for (number, server) in servers.iter().enumerate() {
+            let _ = writeln!(config, "  server tapline-{number} 127.0.0.1:{server} {words}");
+        }
         let file = dir.path().join("haproxy.cfg");
         fs::write(&file, config).expect("the directory is writable");
         let mut command = Command::new(program);

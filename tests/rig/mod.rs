@@ -9,6 +9,7 @@ pub(crate) mod cluster;
 pub(crate) mod digest;
 pub(crate) mod elasticsearch;
 pub(crate) mod ground;
+pub(crate) mod group;
 pub(crate) mod guarded;
 pub(crate) mod haproxy;
 pub(crate) mod hole;
