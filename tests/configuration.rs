@@ -171,6 +171,11 @@ fn check_says_what_a_start_would_find_and_changes_nothing() {
     for word in ["flush-age", "500ms", "(default)", "(flag)", "takes connections", "will be made"] {
         assert!(outcome.stdout.contains(word), "{word} is not in {}", outcome.stdout);
     }
+    // What doctor sees beyond what a start looks at, with its mend.
+    let doctors: Vec<&str> =
+        outcome.stdout.lines().filter(|line| line.contains("  doctor  ")).collect();
+    assert!(doctors.iter().all(|line| line.starts_with("note") && line.contains("; fix: ")));
+    assert!(doctors.iter().any(|line| line.contains("listen.reach")), "{}", outcome.stdout);
     assert!(!state.exists(), "nothing was made");
     assert_eq!(
         origin.conversations().iter().filter(|one| !one.received.bytes().is_empty()).count(),

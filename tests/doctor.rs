@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::rig::kafka::Kafka;
 use crate::rig::origin::{Origin, ok};
 use crate::rig::services::{self, say};
-use crate::rig::tapline::{Outcome, program, run};
+use crate::rig::tapline::{Capture, Outcome, program, run};
 use crate::rig::{ground, port};
 
 /// What a cluster says on `GET /`.
@@ -43,6 +43,38 @@ fn a_sound_host_has_no_failures() {
     let table = run(&["doctor", "--tls", "off", "--state-dir", &state.path.to_string_lossy()]);
     assert!(table.stdout.contains("0 failures"), "{}", table.stdout);
     assert!(!table.stdout.contains('\x1b'), "no colours in a file: {}", table.stdout);
+}
+
+/// Settings of capture and of replay, as their file has them, and the pair that capture has made for itself.
+#[test]
+fn the_file_of_capture_and_replay_and_their_own_certificate_are_looked_at() {
+    let source = Origin::answering(|_| ok(WHO));
+    let state = Directory::new(0o700);
+    let mut tapline = Capture::secure(source.port()).state(&state.path).start();
+    tapline.stop();
+    let file = state.path.join("tapline.toml");
+    let text = format!(
+        "[capture]\nsource = \"{0}\"\nredact-credentials = true\nflush-age = \"1s\"\n[replay]\ntarget = \"{0}\"\n\
+         speedup = \"max\"\n",
+        url(&source)
+    );
+    fs::write(&file, &text).unwrap();
+    let config = file.to_string_lossy();
+    let report = Report::of(&state, &["--config", &config]);
+    report.fails("target.apart", "--target");
+    assert!(report.of_check("redaction")["detail"].as_str().unwrap().contains("hashes"));
+    let seen = report.of_check("certificate")["detail"].as_str().unwrap();
+    assert!(seen.contains("self-signed.crt") && seen.contains("days left"), "{seen}");
+    assert_eq!(report.status("certificate.key"), "ok", "{:#}", report.list);
+    fs::write(state.path.join("self-signed.key"), "no key").unwrap();
+    Report::of(&state, &["--config", &config]).fails("certificate.key", "SIGUSR2");
+    // A flag wins; what neither of them knows is refused with its line.
+    let nobody = format!("http://127.0.0.1:{}", port::free());
+    Report::of(&state, &["--config", &config, "--source", &nobody]).fails("source", "curl -v");
+    fs::write(&file, "[capture]\nsorce = \"http://a\"\n[replay]\nsorce = \"http://a\"\n").unwrap();
+    let wrong = run(&["doctor", "--config", &config]);
+    assert_eq!(wrong.code, Some(78), "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("tapline.toml:2: 'sorce'"), "{}", wrong.stderr);
 }
 
 #[test]

@@ -51,6 +51,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "capture",
             "config",
             "credentials",
+            "doctor",
             "es",
             "feed",
             "filter",

@@ -24,7 +24,13 @@ fn the_manager_is_told_what_happens() {
         .variable("WATCHDOG_USEC", "4000000")
         .start();
     assert!(manager.hears("READY=1", PATIENCE), "{}", tapline.output());
-    assert!(manager.hears("STATUS=records are durable", PATIENCE), "{:?}", manager.heard());
+    let says = "STATUS=records are durable; policy block; ";
+    assert!(manager.hears(says, PATIENCE), "{:?}", manager.heard());
+    assert!(
+        manager.heard().iter().any(|line| line.ends_with(" ms behind")),
+        "{:?}",
+        manager.heard()
+    );
     assert_eq!(Client::connect(tapline.port()).ask(&bare("GET", "/")).text(), "here");
     // An idle worker is called and proves itself.
     for _ in 0..3 {

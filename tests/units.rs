@@ -216,6 +216,22 @@ fn a_full_state_directory_is_named() {
     assert_says(&outcome, &["No space left", "space"]);
 }
 
+/// A unit that lost its `User=`: systemd says which process it has started.
+#[test]
+fn a_unit_that_runs_it_as_root_is_named() {
+    if !ground::am_root() {
+        return;
+    }
+    let by_systemd = ["sh", "-c", "SYSTEMD_EXEC_PID=$$ exec \"$0\" \"$@\""];
+    let outcome = Capture::of(1).under(&by_systemd).refusal();
+    assert_says(&outcome, &["as root", "User=tapline"]);
+    // Another process of the same unit, or root in a container, is nobody's mistake.
+    let origin = Origin::answering(|_| ok(b"here"));
+    let tapline = &mut Capture::of(origin.port()).variable("SYSTEMD_EXEC_PID", "1").start();
+    assert_eq!(Client::connect(tapline.port()).ask(&bare("GET", "/")).text(), "here");
+    tapline.stop();
+}
+
 /// The request that follows a start under the least that is needed.
 #[test]
 fn the_socket_unit_gives_what_capture_takes() {

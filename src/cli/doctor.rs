@@ -20,14 +20,21 @@ use crate::{
 
 /// Look at this host and at what capture and replay will talk to, and say what is wrong with the command that mends it.
 ///
-/// Takes the flags of capture and replay that matter, also from the environment; what is not named is not asked.
+/// Takes the flags of capture and replay that matter, also from the environment and from their configuration file; what
+/// is not named is not asked.
 /// Changes nothing. Exit codes: 0 nothing fails (warnings may be there), 1 something does.
 #[derive(Debug, Args)]
+// Switches of the command line.
+#[allow(clippy::struct_excessive_bools)]
 #[allow(clippy::doc_markdown, reason = "these texts are the help that users see")]
 pub(super) struct Arguments {
     /// Print a JSON list of objects check, status (ok, warn, fail), detail, fix
     #[arg(long)]
     json: bool,
+
+    /// Read settings of capture and of replay from this TOML file too
+    #[arg(long, env = "TAPLINE_CAPTURE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
 
     /// The source cluster: http(s)://host[:port]
     #[arg(long, env = "TAPLINE_CAPTURE_SOURCE", value_name = "URL")]
@@ -115,6 +122,20 @@ pub(super) struct Arguments {
     #[command(flatten)]
     kafka: KafkaArguments,
 
+    /// Free space that the capture log leaves to others, as 64MiB
+    #[arg(
+        long,
+        env = "TAPLINE_CAPTURE_LOG_RESERVE",
+        value_name = "BYTES",
+        default_value = "64MiB",
+        value_parser = units::bytes
+    )]
+    log_reserve: u64,
+
+    /// Capture will record hashes in place of credentials
+    #[arg(long, env = "TAPLINE_CAPTURE_REDACT_CREDENTIALS")]
+    redact_credentials: bool,
+
     /// Worker threads
     #[arg(long, env = "TAPLINE_CAPTURE_WORKERS", value_name = "N")]
     workers: Option<usize>,
@@ -177,6 +198,8 @@ fn config(a: Arguments) -> Result<DoctorConfig, Failure> {
         state_dir: a.state_dir.or_else(under_systemd).unwrap_or_else(|| "tapline-state".into()),
         log: a.log,
         kafka: a.kafka.config(a.kafka_brokers, a.kafka_topic)?,
+        log_reserve: a.log_reserve,
+        redact_credentials: a.redact_credentials,
         workers: a.workers,
         cpus: a.cpus,
         record_bytes_max: a.record_bytes_max,

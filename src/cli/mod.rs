@@ -53,9 +53,7 @@ pub fn run() -> ExitCode {
     match &command {
         Command::Capture(arguments) => arguments.operation.start_logging(),
         Command::Replay(arguments) => arguments.operation.start_logging(),
-        Command::Demo(_) | Command::Doctor(_) | Command::Log(_) | Command::Tune(_) => {
-            logging::start(None, logging::Format::Auto);
-        }
+        _ => logging::start(None, logging::Format::Auto),
     }
     for (event, text) in notes {
         tracing::warn!(event, "{text}");
@@ -96,6 +94,13 @@ enum Unread {
 
 /// Every flag of every subcommand.
 fn command() -> clap::Command {
+    let mut command = described();
+    command.build();
+    command
+}
+
+/// As [`command`], but subcommands do not know of each other yet.
+fn described() -> clap::Command {
     let mut command = Arguments::command();
     for (subcommand, variables) in operation::VARIABLES {
         command = command.mut_subcommand(subcommand, |subcommand| {
@@ -117,6 +122,13 @@ fn command() -> clap::Command {
     command
 }
 
+/// The subcommands whose configuration file this one reads, instead of one of its own.
+fn others<'a>(command: &'a clap::Command, subcommand: &clap::Command) -> Vec<&'a clap::Command> {
+    let names: &[&str] =
+        if subcommand.get_name() == "doctor" { &["capture", "replay"] } else { &[] };
+    names.iter().filter_map(|name| command.find_subcommand(name)).collect()
+}
+
 /// Reads command line, environment and file.
 fn read() -> Result<Read, Unread> {
     let mut given = env::args_os();
@@ -134,7 +146,9 @@ fn read() -> Result<Read, Unread> {
     if let Some(subcommand) = subcommand {
         let rest = given.split_off(1);
         let environment = |name: &str| env::var(name).ok();
-        assembled = settings::assemble(subcommand, rest, &environment).map_err(as_asked)?;
+        let others = others(&command, subcommand);
+        assembled =
+            settings::assemble(subcommand, &others, rest, &environment).map_err(as_asked)?;
     }
     let line = [program].into_iter().chain(given).chain(assembled.tokens);
     let matches = command.clone().try_get_matches_from(line).map_err(|error| {

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use super::{KafkaConfig, TlsMode, replay::TargetTls};
+use super::{CaptureConfig, KafkaConfig, TlsMode, replay::TargetTls};
 use crate::{net::SourceUrl, sys::cpu::CpuList};
 
 /// Everything that can be looked at; what is not named is not asked.
@@ -30,6 +30,10 @@ pub struct DoctorConfig {
     pub log: Option<PathBuf>,
     /// Kafka, if records go there.
     pub kafka: Option<KafkaConfig>,
+    /// Free space of the file system that the capture log leaves to others, in bytes.
+    pub log_reserve: u64,
+    /// Records hold hashes in place of credentials.
+    pub redact_credentials: bool,
     /// Worker threads.
     pub workers: Option<usize>,
     /// Processors for the workers.
@@ -38,4 +42,34 @@ pub struct DoctorConfig {
     pub record_bytes_max: usize,
     /// Budget for records that are not yet durable, in bytes.
     pub capture_memory: Option<u64>,
+}
+
+impl From<&CaptureConfig> for DoctorConfig {
+    fn from(config: &CaptureConfig) -> Self {
+        let tls = &config.source_tls;
+        Self {
+            source: Some(config.source.clone()),
+            source_tls: TargetTls {
+                ca: tls.ca.clone(),
+                cert: tls.certificate.clone(),
+                key: tls.key.clone(),
+                insecure: tls.insecure,
+            },
+            target: None,
+            target_tls: TargetTls::default(),
+            listen: config.listen.clone(),
+            tls: config.tls.mode,
+            tls_cert: config.tls.certificate.clone(),
+            tls_key: config.tls.key.clone(),
+            state_dir: config.state_dir.clone(),
+            log: config.log.clone(),
+            kafka: config.kafka.clone(),
+            log_reserve: config.log_reserve,
+            redact_credentials: config.redaction.credentials,
+            workers: config.workers,
+            cpus: config.cpus.clone(),
+            record_bytes_max: config.record_bytes_max,
+            capture_memory: config.capture_memory,
+        }
+    }
 }

@@ -17,6 +17,8 @@ const SOON_DAYS: i64 = 30;
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
     pub(super) file: PathBuf,
+    /// tapline made it, and keeps it in the state directory.
+    pub(super) own: bool,
     /// Seconds since 1970.
     pub(super) now: i64,
     pub(super) certificate: Result<Inspection, String>,
@@ -29,10 +31,16 @@ pub(super) fn look(config: &DoctorConfig) -> Option<Facts> {
     if config.tls == TlsMode::Off {
         return None;
     }
-    let file = config.tls_cert.clone()?;
-    let key = config.tls_key.as_ref().map(|key| tls::belongs(&file, key));
+    let own = config.tls == TlsMode::SelfSigned;
+    let (file, key) = if own {
+        let pair = tls::self_signed_pair(&config.state_dir);
+        (pair.certificate.exists().then_some(pair.certificate)?, Some(pair.key))
+    } else {
+        (config.tls_cert.clone()?, config.tls_key.clone())
+    };
+    let key = key.map(|key| tls::belongs(&file, &key));
     let now = (Clock::default().unix_ns() / 1_000_000_000) as i64;
-    Some(Facts { now, certificate: tls::inspect(&file), key, file })
+    Some(Facts { now, certificate: tls::inspect(&file), key, file, own })
 }
 
 pub(super) fn judge(facts: Option<&Facts>) -> Vec<Finding> {
@@ -42,7 +50,11 @@ pub(super) fn judge(facts: Option<&Facts>) -> Vec<Finding> {
         Some(Err(why)) => findings.push(Finding::fail(
             "certificate.key",
             why,
-            "name the key that was made with the certificate: --tls-key",
+            if facts.own {
+                AGAIN
+            } else {
+                "name the key that was made with the certificate: --tls-key"
+            },
         )),
         Some(Ok(())) => findings.push(Finding::ok("certificate.key", "belongs to the certificate")),
         None => {}
@@ -55,11 +67,17 @@ fn dates(facts: &Facts) -> Finding {
     let file = facts.file.display();
     let seen = match &facts.certificate {
         Ok(seen) => seen,
-        Err(why) => return Finding::fail(check, why, "name a PEM file: --tls-cert"),
+        Err(why) => {
+            let fix = if facts.own { AGAIN } else { "name a PEM file: --tls-cert" };
+            return Finding::fail(check, why, fix);
+        }
     };
     let days = (seen.not_after - facts.now).div_euclid(DAY_S);
-    let renew =
-        format!("put a new certificate at {file}; it is taken up without a restart (SIGHUP)");
+    let renew = if facts.own {
+        AGAIN.to_owned()
+    } else {
+        format!("put a new certificate at {file}; it is taken up without a restart (SIGHUP)")
+    };
     if facts.now < seen.not_before {
         let days = (seen.not_before - facts.now + DAY_S - 1) / DAY_S;
         return Finding::fail(
@@ -75,5 +93,11 @@ fn dates(facts: &Facts) -> Finding {
     if days < SOON_DAYS {
         return Finding::warn(check, format!("{file} ends in {days} days ({names})"), renew);
     }
-    Finding::ok(check, format!("{file}, {days} days left, for {names}"))
+    let made =
+        if facts.own { " (made by tapline; clients that verify take it as authority)" } else { "" };
+    Finding::ok(check, format!("{file}, {days} days left, for {names}{made}"))
 }
+
+/// A start looks at the pair and makes a new one where it is needed; an upgrade in place is a start.
+const AGAIN: &str = "tapline makes a new pair at its next start: systemctl kill --kill-whom=main --signal=SIGUSR2 \
+                     tapline-capture (clients that pin the old one need the new one)";

@@ -14,6 +14,7 @@ mod kernel;
 mod limits;
 mod memory;
 mod network;
+mod redaction;
 mod storage;
 
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub fn examine(config: &DoctorConfig, tree: &Tree) -> Vec<Finding> {
     findings.extend(network::judge(&network::look(tree, config)));
     findings.extend(storage::judge(&storage::look(tree, config)));
     findings.extend(certificate::judge(certificate::look(config).as_ref()));
+    findings.extend(redaction::judge(config));
     findings.extend(cluster::judge(&cluster::look(config)));
     if let Some(kafka) = &config.kafka {
         findings.extend(kafka::judge(&kafka::look(kafka, config.record_bytes_max)));

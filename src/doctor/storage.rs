@@ -38,6 +38,8 @@ pub(super) struct Facts {
     /// It is a directory, and something can be made in it; else why not.
     pub(super) writable: Result<(), String>,
     pub(super) room: Option<Room>,
+    /// What the capture log leaves to others.
+    pub(super) reserve: u64,
     pub(super) kind: Option<String>,
     /// What the disk calls itself, as `Amazon EC2 NVMe Instance Storage`.
     pub(super) model: Option<String>,
@@ -48,10 +50,10 @@ pub(super) struct Facts {
 pub(super) fn look(tree: &Tree, config: &DoctorConfig) -> Vec<Facts> {
     let mut dirs = vec![config.state_dir.clone()];
     dirs.extend(config.log.clone());
-    dirs.iter().map(|dir| at(tree, dir)).collect()
+    dirs.iter().map(|dir| at(tree, dir, config.log_reserve)).collect()
 }
 
-fn at(tree: &Tree, dir: &Path) -> Facts {
+fn at(tree: &Tree, dir: &Path, reserve: u64) -> Facts {
     let exists = dir.exists();
     // One that is not there yet will be made, so the disk above it is what counts.
     let there = dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("."));
@@ -68,6 +70,7 @@ fn at(tree: &Tree, dir: &Path) -> Facts {
             Err(error) => Err(format!("{}: {error}", there.display())),
         },
         room: disk::room(there).ok(),
+        reserve,
         kind: disk::kind(there).ok(),
         model: disk::device(there).ok().and_then(|device| model(tree, &device)),
         syncs: syncs.unwrap_or_default(),
@@ -150,6 +153,13 @@ fn space(facts: &Facts, room: Room) -> Finding {
             check,
             format!("{files} files may still be made"),
             format!("df -i {name}; {fix}"),
+        );
+    }
+    if room.free_bytes <= facts.reserve {
+        return Finding::fail(
+            check,
+            format!("{shown}, and --log-reserve leaves {} to others", size(facts.reserve)),
+            fix,
         );
     }
     match room.free_bytes {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use super::{
     Finding, Status, certificate, clock, cluster, cpu, host, kafka, kernel, limits, memory,
-    network, storage,
+    network, redaction, storage,
 };
 use crate::{
     ask::Cluster,
@@ -142,6 +142,8 @@ fn broken_disks_are_named() {
     let full = with(a_disk(), |d| d.room = None);
     let full = storage::judge(&[storage::Facts { room: space(100 << 20), ..full }]);
     expect(&full, "state.space", Status::Fail, "df -h /var/lib/tapline");
+    let reserved = storage::judge(&[storage::Facts { reserve: 1 << 40, ..a_disk() }]);
+    expect(&reserved, "state.space", Status::Fail, "larger disk");
     let near = storage::judge(&[storage::Facts { room: space(2 << 30), ..a_disk() }]);
     expect(&near, "state.space", Status::Warn, "larger disk");
     expect(
@@ -169,6 +171,21 @@ fn broken_certificates_are_named() {
     let key = Some(Err("k.pem does not belong to c.pem".into()));
     let wrong = certificate::judge(Some(&certificate::Facts { key, ..a_certificate() }));
     expect(&wrong, "certificate.key", Status::Fail, "--tls-key");
+    let own = certificate::Facts { own: true, now: NOW + 280 * DAY, ..a_certificate() };
+    expect(&certificate::judge(Some(&own)), "certificate", Status::Warn, "SIGUSR2");
+}
+
+#[test]
+fn credentials_that_others_could_read_are_named() {
+    let mut config = config();
+    assert_eq!(redaction::judge(&config), []);
+    config.source = Some("http://es:9200".parse().expect("a URL"));
+    assert_eq!(redaction::judge(&config)[0].status, Status::Ok);
+    let (brokers, topic) = ("k1:9092".to_owned(), "t".to_owned());
+    config.kafka = Some(crate::config::KafkaConfig { brokers, topic, file: None });
+    expect(&redaction::judge(&config), "redaction", Status::Warn, "--redact-credentials");
+    config.redact_credentials = true;
+    assert_eq!(redaction::judge(&config)[0].status, Status::Ok);
 }
 
 #[test]
@@ -317,6 +334,7 @@ fn a_disk() -> storage::Facts {
         user: 998,
         writable: Ok(()),
         room: Some(Room { bytes: 1 << 40, free_bytes: 1 << 39, free_files: Some(1 << 20) }),
+        reserve: 64 << 20,
         kind: Some("ext4".into()),
         model: Some("Amazon Elastic Block Store".into()),
         syncs: vec![Duration::from_micros(700); 32],
@@ -327,6 +345,7 @@ fn a_certificate() -> certificate::Facts {
     let names = vec!["es.example".into()];
     certificate::Facts {
         file: "/etc/tapline/c.pem".into(),
+        own: false,
         now: NOW,
         certificate: Ok(Inspection { not_before: 0, not_after: NOW + 300 * DAY, names }),
         key: Some(Ok(())),
@@ -382,6 +401,8 @@ fn config() -> crate::config::DoctorConfig {
         state_dir: Path::new("state").into(),
         log: None,
         kafka: None,
+        log_reserve: 64 << 20,
+        redact_credentials: false,
         workers: None,
         cpus: Some(CpuList(vec![0])),
         record_bytes_max: 1_000_000,

@@ -20,6 +20,20 @@ const REPLAY_DESCRIPTORS_MIN: u64 = 1200;
 /// Below this many it can, but an operator should know.
 const DESCRIPTORS_ADVISED: u64 = 20_000;
 
+/// A unit without `User=` would run it as root, and one hole in a parser would be the whole host. Root in a container
+/// or on a terminal is the operator's own choice.
+pub(super) fn user() -> Result<(), Failure> {
+    let ours = std::process::id().to_string();
+    let by_systemd = std::env::var("SYSTEMD_EXEC_PID").is_ok_and(|pid| pid == ours);
+    if by_systemd && rustix::process::geteuid().is_root() {
+        return Err(Failure::configuration(
+            "systemd runs tapline as root, which it never needs to be. Put User=tapline and Group=tapline into the \
+             unit and run: chown -R tapline: /var/lib/tapline",
+        ));
+    }
+    Ok(())
+}
+
 pub(super) fn rings() -> Result<(), Failure> {
     probe::check(Options::default())
         .map_err(|error| Failure::configuration(format!("{}. {}", error.what, error.fix)))

@@ -6,13 +6,14 @@ use super::{checks, sinks};
 use crate::{
     admin::Door,
     config::{
-        AdminConfig, CaptureConfig, Effective, Loaded,
+        AdminConfig, CaptureConfig, DoctorConfig, Effective, Loaded,
         replay::{Input, ReplayConfig},
     },
+    doctor::{self, Finding},
     kafka::Access,
     net::SourceUrl,
     observe::Failure,
-    sys::{disk, limits},
+    sys::{disk, limits, tree::Tree},
 };
 
 /// How long a peer may take to be connected to.
@@ -97,7 +98,21 @@ pub fn capture(loaded: &Loaded<CaptureConfig>) -> Result<(), Failure> {
             told(sinks::check_kafka(config, kafka), "the topic is there, or no broker answers yet"),
         );
     }
+    surroundings(&mut found, config);
     found.conclude(&loaded.effective)
+}
+
+/// What doctor finds beyond what a start looks at: it would start, but somebody should know. Neither the source nor
+/// Kafka is asked anything; that is left to doctor itself.
+fn surroundings(found: &mut Findings, config: &CaptureConfig) {
+    let config = DoctorConfig { source: None, kafka: None, ..config.into() };
+    let looked_at = ["kernel", "io_uring", "listen", "state.directory"];
+    for finding in doctor::examine(&config, &Tree::default()) {
+        let Finding { check, status, detail, fix } = finding;
+        if status != doctor::Status::Ok && !looked_at.contains(&check.as_str()) {
+            found.note("doctor", format!("{check}: {detail}; fix: {fix}"));
+        }
+    }
 }
 
 /// What `tapline replay` would find.
@@ -140,6 +155,9 @@ fn told(result: Result<(), Failure>, fine: &str) -> Result<String, String> {
 }
 
 fn host(found: &mut Findings, descriptors: Result<(), Failure>) {
+    if let Err(failure) = checks::user() {
+        found.add("user", Err(failure.to_string()));
+    }
     found.add("kernel", told(checks::rings(), "io_uring can be used"));
     let memory = limits::memory_bytes() >> 20;
     found.add("memory", Ok(format!("{memory} MiB")));

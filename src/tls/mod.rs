@@ -24,5 +24,5 @@ pub use acceptor::{Acceptor, ClientCertificates, Identity, Prepared};
 pub use client::{ClientTls, Trust};
 pub use fault::{FaultKind, TlsFault};
 pub use inspection::{Inspection, belongs, inspect};
-pub use self_signed::PemPair;
+pub use self_signed::{PemPair, pair as self_signed_pair};
 pub use session::{Established, Opened, Session};

@@ -47,7 +47,7 @@ pub(super) fn ensure(
 }
 
 /// Where the pair of this directory is kept.
-pub(super) fn pair(dir: &Path) -> PemPair {
+pub fn pair(dir: &Path) -> PemPair {
     PemPair { certificate: dir.join("self-signed.crt"), key: dir.join("self-signed.key") }
 }
 

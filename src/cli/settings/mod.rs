@@ -38,21 +38,17 @@ pub(super) struct Assembled {
     pub(super) notes: Vec<(&'static str, String)>,
 }
 
-/// Assembles the command line of a subcommand from what was `given` after its name.
+/// Assembles the command line of a subcommand from what was `given` after its name. Where it has `others`, the file is
+/// theirs.
 pub(super) fn assemble(
     command: &clap::Command,
+    others: &[&clap::Command],
     given: Vec<OsString>,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Assembled, Failure> {
     let usage = |why| Failure::new(ExitCode::Usage, why);
     let names = reference::names(command.get_name());
-    let mut sources = Sources {
-        command,
-        set: BTreeSet::new(),
-        injected: Vec::new(),
-        assembled: Assembled::default(),
-        reference: false,
-    };
+    let mut sources = Sources::of(command);
     let given = Given::read(command, names, given).map_err(usage)?;
     sources.reference = given.reference;
     sources.assembled.notes.extend(given.notes);
@@ -71,7 +67,10 @@ pub(super) fn assemble(
     let variable = config.and_then(|arg| arg.get_env()?.to_str().map(str::to_owned));
     let path = given.config.clone().or_else(|| environment(&variable?).map(OsString::from));
     if let Some(path) = path {
-        sources.file(Path::new(&path)).map_err(Failure::configuration)?;
+        let path = Path::new(&path);
+        let read =
+            if others.is_empty() { sources.file(path) } else { sources.file_of(others, path) };
+        read.map_err(Failure::configuration)?;
     }
     sources.tls_of_the_reference();
     let Sources { injected, mut assembled, .. } = sources;
@@ -95,7 +94,48 @@ struct Sources<'a> {
     reference: bool,
 }
 
-impl Sources<'_> {
+impl<'a> Sources<'a> {
+    fn of(command: &'a clap::Command) -> Self {
+        Self {
+            command,
+            set: BTreeSet::new(),
+            injected: Vec::new(),
+            assembled: Assembled::default(),
+            reference: false,
+        }
+    }
+
+    /// The configuration file of other subcommands, by their rules: what this one has a flag for is set, the first of
+    /// them first. The file of one need not be one of the others.
+    fn file_of(&mut self, others: &[&clap::Command], path: &Path) -> Result<(), String> {
+        let mut wrong = BTreeSet::new();
+        for other in others {
+            let mut theirs = Sources::of(other);
+            if let Err(why) = theirs.file(path) {
+                wrong.insert(why);
+                continue;
+            }
+            theirs.tls_of_the_reference();
+            for (flag, origin) in theirs.assembled.origins {
+                let values = theirs.injected.iter().filter_map(|token| {
+                    token
+                        .to_str()?
+                        .strip_prefix("--")?
+                        .strip_prefix(flag.as_str())?
+                        .strip_prefix('=')
+                });
+                let values: Vec<String> = values.map(str::to_owned).collect();
+                if self.own(&flag).is_some() {
+                    self.inject(&flag, &values, origin);
+                }
+            }
+        }
+        if self.assembled.origins.is_empty() && !wrong.is_empty() {
+            return Err(wrong.into_iter().collect::<Vec<_>>().join("\n"));
+        }
+        Ok(())
+    }
+
     /// The reference's variables.
     fn environment(
         &mut self,

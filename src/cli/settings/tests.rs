@@ -12,7 +12,8 @@ fn assembled(line: &[&str], environment: &[(&str, &str)]) -> Result<Assembled, S
         environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
     };
     let given = rest.iter().map(OsString::from).collect();
-    assemble(subcommand, given, &get).map_err(|failure| failure.to_string())
+    assemble(subcommand, &cli::others(&command, subcommand), given, &get)
+        .map_err(|failure| failure.to_string())
 }
 
 fn tokens(assembled: &Assembled) -> Vec<&str> {

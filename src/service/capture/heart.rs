@@ -4,13 +4,14 @@
 //! stands still. Without a manager a worker that stands still is an error line.
 
 use std::{
+    fmt::Write as _,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use crate::{
     config::limits,
-    observe::{Counter, Counters, Pulse, Snapshot},
+    observe::{Counter, Counters, Gauge, Pulse, Snapshot},
     sink::SinkCounters,
     sys::{bell::Bell, notify::Notifier},
 };
@@ -22,6 +23,8 @@ pub(super) struct Heart {
     bells: Vec<Arc<Bell>>,
     counters: Vec<Arc<Counters>>,
     sink: Arc<SinkCounters>,
+    /// As `--on-capture-unavailable` calls it.
+    policy: &'static str,
     tick: Duration,
     due: Instant,
     /// Another process is the service: nothing is said.
@@ -39,6 +42,7 @@ impl Heart {
         bells: &[Arc<Bell>],
         counters: &[Arc<Counters>],
         sink: Arc<SinkCounters>,
+        policy: &'static str,
     ) -> Self {
         let now = Instant::now();
         // Systemd asks for half of its period; a quarter leaves room for a host that is short of processors.
@@ -50,6 +54,7 @@ impl Heart {
             bells: bells.to_vec(),
             counters: counters.to_vec(),
             sink,
+            policy,
             tick,
             due: now + tick,
             mute,
@@ -157,7 +162,8 @@ impl Heart {
         self.silent = silent.into_iter().map(|(worker, _)| worker).collect();
     }
 
-    /// One line: what is open, what is not durable yet, whether the log takes records.
+    /// One line: whether the log takes records, the policy while it does not, what is open, and how far durability and
+    /// Kafka are behind.
     fn status(&self) -> String {
         let now = Snapshot::of(self.counters.iter().map(|counters| &**counters));
         let open = now.get(Counter::Accepted) - now.get(Counter::Closed);
@@ -166,7 +172,24 @@ impl Heart {
             Some(_) => "finishing what is in flight".into(),
             None => self.sink.state().describe(),
         };
-        format!("{doing}; {open} connections open, {backlog} records not yet durable")
+        let oldest = self.counters.iter().map(|counters| counters.gauge(Gauge::OldestUnixNs));
+        let oldest = oldest.filter(|unix_ns| *unix_ns > 0).min();
+        let policy = self.policy;
+        let mut line = format!(
+            "{doing}; policy {policy}; {open} connections open, {backlog} records not yet durable, {} behind",
+            age(oldest)
+        );
+        let spool = self.sink.backlog();
+        if spool.bytes > 0 {
+            let oldest = Some(spool.oldest_unix_ns).filter(|unix_ns| *unix_ns > 0);
+            let _ = write!(
+                line,
+                ", {} MiB in the spool, Kafka {} behind",
+                spool.bytes.div_ceil(1 << 20),
+                age(oldest)
+            );
+        }
+        line
     }
 
     /// Grows with everything that is finished.
@@ -182,5 +205,15 @@ impl Heart {
         .into_iter()
         .map(|counter| now.get(counter))
         .sum()
+    }
+}
+
+/// How long ago that was, for people.
+fn age(unix_ns: Option<u64>) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
+    let ms = unix_ns.map_or(0, |then| now.saturating_sub(then) / 1_000_000);
+    match ms {
+        0..10_000 => format!("{ms} ms"),
+        _ => format!("{} s", ms / 1000),
     }
 }

@@ -89,6 +89,7 @@ fn start(
     let notifier = Notifier::from_env().map_err(|error| {
         Failure::configuration(format!("NOTIFY_SOCKET does not name a socket: {error}"))
     })?;
+    checks::user()?;
     checks::rings()?;
     checks::descriptors()?;
     state::prepare(&config.state_dir).map_err(Failure::configuration)?;
@@ -224,7 +225,8 @@ fn start(
     });
     // Until the other process lets go, it is the one that the service manager listens to.
     let mute = succession.is_some();
-    let heart = Heart::new(notifier, mute, &bells, &counters, Arc::clone(&sink_counters));
+    let heart =
+        Heart::new(notifier, mute, &bells, &counters, Arc::clone(&sink_counters), config.policy());
     let supervisor = Supervisor {
         control,
         bells,
