@@ -133,6 +133,30 @@ fn wrong_usage_is_64() {
 }
 
 #[test]
+fn manual_pages_and_completions_have_every_subcommand() {
+    let dir = tempfile::tempdir().unwrap();
+    let pages = dir.path().join("man1");
+    let outcome = run(&["man", &pages.to_string_lossy()]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    let page = |name: &str| fs::read_to_string(pages.join(name)).unwrap_or_default();
+    for command in ["capture", "replay", "doctor", "tune", "log-dump"] {
+        let text = page(&format!("tapline-{command}.1"));
+        assert!(text.contains(".SH SYNOPSIS"), "{command}: {text}");
+    }
+    assert_eq!(page("tapline-help.1"), "");
+    assert!(page("tapline-capture.1").contains("flush\\-age"), "{}", page("tapline-capture.1"));
+    for shell in ["bash", "zsh", "fish"] {
+        let outcome = run(&["completions", shell]);
+        assert_eq!(outcome.code, Some(0), "{shell}: {}", outcome.stderr);
+        assert!(outcome.stdout.contains("flush-age"), "{shell}: {}", outcome.stdout);
+    }
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    let outcome = run(&["man", &file.to_string_lossy()]);
+    assert_says(&outcome, 1, &["manual pages", "file"]);
+}
+
+#[test]
 fn a_log_of_a_newer_version_is_refused_and_left_alone() {
     let state = tempfile::tempdir().unwrap();
     let origin = Origin::answering(|_| ok(b""));

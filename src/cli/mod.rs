@@ -8,6 +8,7 @@ mod doctor;
 mod kafka;
 mod log;
 mod operation;
+mod pages;
 mod reference;
 mod replay;
 mod settings;
@@ -33,9 +34,11 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Capture(Box<capture::Arguments>),
+    Completions(pages::CompletionsArguments),
     Demo(demo::Arguments),
     Doctor(Box<doctor::Arguments>),
     Log(Box<log::Arguments>),
+    Man(pages::ManArguments),
     Replay(Box<replay::Arguments>),
     Tune(tune::Arguments),
 }
@@ -60,9 +63,14 @@ pub fn run() -> ExitCode {
     }
     conclude(match command {
         Command::Capture(arguments) => capture::run(*arguments, effective),
+        Command::Completions(arguments) => {
+            pages::complete(&arguments);
+            Ok(())
+        }
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Doctor(arguments) => doctor::run(*arguments),
         Command::Log(arguments) => log::run(*arguments),
+        Command::Man(arguments) => pages::write(&arguments),
         Command::Replay(arguments) => replay::run(*arguments, effective),
         Command::Tune(arguments) => tune::run(&arguments),
     })
@@ -118,7 +126,6 @@ fn described() -> clap::Command {
             command = command.mut_subcommand(subcommand, set);
         }
     }
-    command.build();
     command
 }
 

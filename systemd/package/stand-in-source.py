@@ -1,0 +1,20 @@
+"""Stands in for a cluster on 127.0.0.1:9201: every GET has the same answer."""
+
+import http.server
+
+
+class Source(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        body = b'{"tagline":"the source behind tapline","version":{"number":"7.10.2"}}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+http.server.ThreadingHTTPServer(("127.0.0.1", 9201), Source).serve_forever()
