@@ -181,8 +181,8 @@ fn credentials_that_others_could_read_are_named() {
     assert_eq!(redaction::judge(&config), []);
     config.source = Some("http://es:9200".parse().expect("a URL"));
     assert_eq!(redaction::judge(&config)[0].status, Status::Ok);
-    let (brokers, topic) = ("k1:9092".to_owned(), "t".to_owned());
-    config.kafka = Some(crate::config::KafkaConfig { brokers, topic, file: None });
+
+    config.kafka = Some(crate::config::KafkaConfig::new("k1:9092", "t"));
     expect(&redaction::judge(&config), "redaction", Status::Warn, "--redact-credentials");
     config.redact_credentials = true;
     assert_eq!(redaction::judge(&config)[0].status, Status::Ok);
