@@ -136,7 +136,8 @@ fn is_own_answer(bytes: &[u8]) -> bool {
         return false;
     }
     let Some(line) = find(bytes, b"\r\n") else { return bytes.len() < 60 };
-    let ours = !matches!(bytes.get(9), Some(b'1'..=b'3'));
+    // Of good news only the health answer is ours: told from the source's by the field that follows.
+    let ours = !matches!(bytes.get(9), Some(b'1'..=b'3')) || bytes.len() > line + 2;
     ours && agrees(&bytes[line + 2..], b"Content-Type: application/json\r\nContent-Length: ")
 }
 
