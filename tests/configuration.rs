@@ -1,8 +1,7 @@
-//! Where settings come from: flags, environment, file, and the reference's names for all of them; and what `--check` and
-//! SIGHUP make of them.
+//! Where settings come from: flags, environment, file, and the reference's names for all of them; and what `--check`
+//! makes of them.
 
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -10,7 +9,7 @@ use serde_json::Value;
 use crate::rig::client::{Client, bare};
 use crate::rig::origin::{Origin, ok};
 use crate::rig::process::Process;
-use crate::rig::tapline::{Capture, Outcome, Tapline, program, run};
+use crate::rig::tapline::{Outcome, program, run};
 use crate::rig::{port, wait};
 
 const USAGE: i32 = 64;
@@ -210,50 +209,8 @@ fn secrets_are_shown_nowhere() {
     assert!(all.contains("auth-header") && all.contains("X-Key: (hidden)"), "{all}");
 }
 
-#[test]
-fn a_reload_changes_what_can_change_or_nothing() {
-    let origin = Origin::answering(|_| ok(b""));
-    let scratch = tempfile::tempdir().unwrap();
-    let file = scratch.path().join("t.toml");
-    fs::write(&file, "log-level = \"info\"\n").unwrap();
-    let tapline =
-        Capture::of(origin.port()).flag("--config", file.to_str().unwrap()).admin().start();
-    let mut client = Client::connect(tapline.port());
-    assert_eq!(client.ask(&bare("GET", "/")).status(), 200);
-
-    reload(&tapline, &file, "log-level = \"warn\"\n", "done", 1);
-    assert_eq!(page(tapline.admin(), "/config")["log-level"]["value"], "warn");
-    reload(&tapline, &file, "log-level = \"loud and clear\"\n", "failed", 1);
-    let status = page(tapline.admin(), "/status");
-    assert!(status["reloads"]["last_error"].to_string().contains("log-level"), "{status}");
-    assert_eq!(page(tapline.admin(), "/config")["log-level"]["value"], "warn", "as it was");
-    assert!(tapline.output().contains("capture.reload_failed"), "{}", tapline.output());
-    // What needs a restart is named.
-    reload(&tapline, &file, "log-level = \"info\"\nflush-age = \"1s\"\n", "done", 2);
-    let named = wait::until(PATIENCE, || {
-        tapline
-            .output()
-            .lines()
-            .any(|line| line.contains("capture.reload_incomplete") && line.contains("flush-age"))
-    });
-    assert!(named, "{}", tapline.output());
-    assert_eq!(
-        client.ask(&bare("GET", "/")).status(),
-        200,
-        "the connection has seen nothing of it"
-    );
-}
-
 /// Names and values.
 type Variables<'a> = Vec<(&'a str, &'a str)>;
-
-fn reload(tapline: &Tapline, file: &Path, text: &str, result: &str, count: u64) {
-    fs::write(file, text).unwrap();
-    tapline.hang_up();
-    let counted =
-        wait::until(PATIENCE, || page(tapline.admin(), "/status")["reloads"][result] == count);
-    assert!(counted, "{}\n{}", page(tapline.admin(), "/status")["reloads"], tapline.output());
-}
 
 fn page(port: u16, page: &str) -> Value {
     let answer = Client::connect(port).ask(&bare("GET", page));

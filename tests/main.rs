@@ -29,6 +29,7 @@ mod nodes;
 mod proof;
 mod real_clients;
 mod refused;
+mod reloading;
 mod replay;
 mod replay_clusters;
 mod replay_members;

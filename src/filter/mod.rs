@@ -1,9 +1,9 @@
 //! What `tapline capture` changes and leaves out: field lines set in what is forwarded, requests left out of the
 //! records, and credentials hidden in them.
 //!
-//! Sans-IO and made once at the start: a [`Filter`] says of a request head what becomes of it, and makes the head that
-//! is forwarded, the one that is recorded, and the body that is recorded. Never changes a request line or a field that
-//! decides framing, and never what is forwarded but for the fields that were asked for.
+//! Sans-IO and made at the start and at each reload: a [`Filter`] says of a request head what becomes of it, and makes
+//! the head that is forwarded, the one that is recorded, and the body that is recorded. Never changes a request line or
+//! a field that decides framing, and never what is forwarded but for the fields that were asked for.
 
 mod edits;
 mod health;

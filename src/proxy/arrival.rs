@@ -14,8 +14,8 @@ use crate::{
 impl Connection {
     /// A client has connected.
     pub(super) fn arrive<R: Ring>(&mut self, core: &mut Core<R>) {
-        let filter = core.settings.filter.as_deref();
-        self.asks_source = filter.is_none_or(|filter| filter.health_path.is_none());
+        self.filter.clone_from(&core.filter);
+        self.asks_source = self.filter.as_ref().is_none_or(|filter| filter.health_path.is_none());
         if core.settings.deadlines.period().is_some() {
             core.timers.set(Deadline::Look, self.token, core.now.monotonic_ns);
         }
@@ -28,8 +28,7 @@ impl Connection {
             self.preface = Some(Vec::new());
             return;
         }
-        let appends = core.settings.filter.as_deref().is_some_and(|filter| filter.forwarded_for);
-        if (appends || core.settings.admission.asks_address())
+        if (self.appends_address() || core.settings.admission.asks_address())
             && let Some(address) = self.client.fd.and_then(|fd| core.ring.peer(fd))
         {
             self.is_of(core, address);

@@ -1,6 +1,6 @@
 //! One client connection and its source connection: the state, and how it ends.
 
-use std::{collections::VecDeque, mem, net::IpAddr};
+use std::{collections::VecDeque, mem, net::IpAddr, rc::Rc};
 
 use super::{
     Settings,
@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     capture::{ConnectionId, Gap, GapCause, LeftOut, Stamp, Stream, Undelivered, UndeliveredCause},
+    filter::Filter,
     http::{Refusal, RequestFraming, ResponseFraming},
     observe::{Counter, Counters},
     ring::{Fd, Ring, Segment, SendQueue, Token},
@@ -75,6 +76,8 @@ pub(super) struct Connection {
     pub(super) begun: u64,
     pub(super) client_bytes: u64,
     pub(super) pace: Pace,
+    /// What its requests are changed by; another one is taken between conversations only.
+    pub(super) filter: Option<Rc<Filter>>,
     /// Where something is redacted.
     pub(super) veil: Option<Box<Veil>>,
     /// The last record is finished.
@@ -227,6 +230,7 @@ impl Connection {
             begun: 0,
             client_bytes: 0,
             pace: Pace::default(),
+            filter: None,
             veil: None,
             stream_ended: false,
             has_bytes: false,
@@ -262,6 +266,34 @@ impl Connection {
             && self.client.is_flushed()
             && self.source.is_flushed()
             && !self.tunnel
+    }
+
+    /// Takes up another filter, unless something that was begun under the old one still goes on.
+    pub(super) fn follow_filter<R: Ring>(&mut self, core: &Core<R>) {
+        let address = |filter: &Option<Rc<Filter>>| filter.as_ref().map(Rc::as_ptr);
+        if address(&self.filter) == address(&core.filter)
+            || !self.pipeline.is_empty()
+            || self.arriving.is_some()
+            || !self.request.at_boundary()
+            || self.tunnel
+        {
+            return;
+        }
+        self.filter.clone_from(&core.filter);
+        if self.address.is_none() && self.appends_address() {
+            let address = self.client.fd.and_then(|fd| core.ring.peer(fd));
+            self.address = address.map(|address| address.ip());
+        }
+    }
+
+    /// The client's address is forwarded in a field.
+    pub(super) fn appends_address(&self) -> bool {
+        self.filter.as_ref().is_some_and(|filter| filter.forwarded_for)
+    }
+
+    /// Records are to differ from what is forwarded.
+    pub(super) fn redacts(&self) -> bool {
+        self.filter.as_ref().is_some_and(|filter| filter.redaction.is_some())
     }
 
     /// Closes the open record, if there is one, and puts it on its way.

@@ -1,6 +1,11 @@
 //! What other threads tell the workers of a process, and what they ask back.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
+};
+
+use crate::filter::Filter;
 
 /// How an end goes about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,6 +24,9 @@ pub struct Control {
     drain: AtomicU8,
     accept_anew: AtomicU64,
     accepting: AtomicUsize,
+    /// What takes the place of the filter that the workers began with, and how often there was something.
+    filter: Mutex<Arc<Filter>>,
+    filters: AtomicU64,
 }
 
 impl Control {
@@ -36,6 +44,22 @@ impl Control {
     /// connection may have gone to that one's accept in the moment in which it ended.
     pub fn accept_anew(&self) {
         self.accept_anew.fetch_add(1, Ordering::Release);
+    }
+
+    /// Change and leave out this from now on. Requests that have begun to arrive are not touched by it.
+    pub fn change_filter(&self, filter: Arc<Filter>) {
+        *self.filter.lock().unwrap_or_else(PoisonError::into_inner) = filter;
+        self.filters.fetch_add(1, Ordering::Release);
+    }
+
+    /// The filter, if it was changed since it had been `seen` times; counts it there.
+    pub(super) fn filter_since(&self, seen: &mut u64) -> Option<Arc<Filter>> {
+        let filters = self.filters.load(Ordering::Acquire);
+        if filters == *seen {
+            return None;
+        }
+        *seen = filters;
+        Some(self.filter.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     /// Listening sockets on which workers still accept.

@@ -1,10 +1,11 @@
 //! What all connections of a worker share: the ring, the recorder, settings, time.
 
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
 use super::{Haste, Settings, outstanding::Epochs, timers::Timers};
 use crate::{
     capture::{BlockPool, Context, Identity, Record, Stamp, Stream, Told},
+    filter::Filter,
     observe::{Counter, Counters},
     ring::{Ring, Segment, SendQueue, Token},
     sink::Batch,
@@ -32,6 +33,8 @@ pub(super) struct Drain {
 pub(super) struct Core<R: Ring> {
     pub(super) ring: R,
     pub(super) settings: Settings,
+    /// What new requests are changed by: a copy of the worker's own, so that no two workers meet at its counts.
+    pub(super) filter: Option<Rc<Filter>>,
     pub(super) recorder: Recorder,
     pub(super) counters: Arc<Counters>,
     pub(super) timers: Timers,

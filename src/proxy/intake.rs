@@ -24,12 +24,14 @@ impl Connection {
             return;
         }
         self.has_bytes = true;
+        self.follow_filter(core);
+        let filter = self.filter.clone();
+        let filter = filter.as_deref();
         let len = arrival.len();
         self.client_bytes += len as u64;
         let scarce = core.is_scarce();
         let mut parts = CoreParts::of(core);
-        let (ring, limits, filter) =
-            (parts.ring, parts.settings.limits, parts.settings.filter.as_deref());
+        let (ring, limits) = (parts.ring, parts.settings.limits);
         let bytes = arrival.bytes(ring);
         let mut pass = Pass::new(arrival, scarce);
         let (mut at, mut run, mut refusal) = (0, 0, None);
@@ -291,8 +293,8 @@ impl Connection {
         self.told = true;
         let kept = self.request.take_kept();
         // A checksum would let passwords be tried out against it.
-        let hides = core.settings.filter.as_ref().is_some_and(|filter| filter.redaction.is_some());
-        let crc = if hides { 0 } else { crc32c::crc32c_append(crc32c::crc32c(&kept), arrived) };
+        let crc =
+            if self.redacts() { 0 } else { crc32c::crc32c_append(crc32c::crc32c(&kept), arrived) };
         if let Some(veil) = &mut self.veil {
             veil.request = None;
         }

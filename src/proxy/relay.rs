@@ -76,7 +76,8 @@ impl Connection {
         bytes: &[u8],
     ) -> Option<&'static str> {
         let limits = core.settings.limits;
-        let redaction = core.settings.filter.as_deref().and_then(|f| f.redaction.as_ref());
+        let filter = self.filter.clone();
+        let redaction = filter.as_ref().and_then(|f| f.redaction.as_ref());
         let (mut at, mut run, mut fault) = (0, 0, None);
         let mut telling = self.telling;
         while at < bytes.len() && !self.tunnel {
@@ -161,7 +162,7 @@ impl Connection {
         let shed = telling == Telling::Record && !self.capturing;
         match if shed { Telling::Miss } else { telling } {
             // Piece by piece, see `veil`.
-            Telling::Record if core.settings.redacts() && !self.tunnel => {}
+            Telling::Record if self.redacts() && !self.tunnel => {}
             Telling::Record => self.record(core, SOURCE, part, Hold::No),
             other => self.miss(core, other, part.len(), false),
         }

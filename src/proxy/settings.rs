@@ -30,7 +30,7 @@ pub struct Settings {
     pub hold_all_posts: bool,
     /// Record what a replay sends as well.
     pub record_replayed: bool,
-    /// What is changed and left out, if anything is.
+    /// What is changed and left out to begin with, if anything is.
     pub filter: Option<Arc<Filter>>,
     /// The longest record.
     pub record_bytes_max: usize,
@@ -78,11 +78,6 @@ impl Settings {
             proxy_protocol: ProxyProtocol::Off,
             drain_timeout: Duration::from_secs(30),
         }
-    }
-
-    /// Records are to differ from what is forwarded.
-    pub(super) fn redacts(&self) -> bool {
-        self.filter.as_ref().is_some_and(|filter| filter.redaction.is_some())
     }
 
     /// The size at which a record is finished.

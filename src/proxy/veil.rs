@@ -91,8 +91,8 @@ impl Connection {
     pub(super) fn end_veil<R: Ring>(&mut self, core: &mut Core<R>) {
         let Some(mut veil) = self.veil.take() else { return };
         let mut parts = CoreParts::of(core);
-        let Some(filter) = parts.settings.filter.as_deref() else { return };
-        let Some(redaction) = &filter.redaction else { return };
+        let filter = self.filter.clone();
+        let Some(redaction) = filter.as_ref().and_then(|f| f.redaction.as_ref()) else { return };
         if !veil.answer_head.is_empty() {
             let recorded = redaction.head(&veil.answer_head).unwrap_or(veil.answer_head);
             self.record(&mut parts, SOURCE, &recorded, Hold::No);
@@ -105,7 +105,7 @@ impl Connection {
     /// What is kept of a head that never got complete, as it may be recorded.
     pub(super) fn record_front<R: Ring>(&mut self, core: &mut Core<R>, front: Vec<u8>) {
         let mut parts = CoreParts::of(core);
-        let redaction = parts.settings.filter.as_deref().and_then(|f| f.redaction.as_ref());
+        let redaction = self.filter.as_ref().and_then(|f| f.redaction.as_ref());
         let recorded = redaction.and_then(|redaction| redaction.head(&front)).unwrap_or(front);
         self.record(&mut parts, CLIENT, &recorded, Hold::No);
     }

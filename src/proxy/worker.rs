@@ -1,6 +1,6 @@
 //! The loop: completions in, operations out, batches to the sink.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, rc::Rc, sync::Arc, time::Duration};
 
 use super::{
     Control, Settings,
@@ -15,6 +15,7 @@ use super::{
 use crate::{
     capture::{BlockPool, ConnectionId, Identity, Stamp, Told, UndeliveredCause},
     config::limits,
+    filter::Filter,
     observe::{Counter, Counters, Gauge, Timing},
     ring::{Completion, Errno, Fd, Ring, SendQueue, Token},
     sink::{Batch, WorkerEnd},
@@ -46,6 +47,8 @@ pub struct Worker<R: Ring> {
     next_drain_scan_ns: u64,
     /// Orders to accept anew that were followed.
     accepted_anew: u64,
+    /// Filters that took the place of the first.
+    filters_seen: u64,
 }
 
 /// A listening socket of a worker.
@@ -100,9 +103,11 @@ impl<R: Ring> Worker<R> {
             unacknowledged_bytes_max: settings.unacknowledged_bytes_max,
         };
         let look = settings.deadlines.period().unwrap_or_default();
+        let filter = settings.filter.as_ref().and_then(own);
         let core = Core {
             ring,
             settings,
+            filter,
             recorder,
             counters,
             timers: Timers::new(look),
@@ -136,6 +141,7 @@ impl<R: Ring> Worker<R> {
             drain_deadline_ns: u64::MAX,
             next_drain_scan_ns: u64::MAX,
             accepted_anew: 0,
+            filters_seen: 0,
         }
     }
 
@@ -154,6 +160,10 @@ impl<R: Ring> Worker<R> {
         self.core.now = clock();
         self.core.recorder.stamp = Stamp::new(self.core.now.unix_ns);
         self.take_returned();
+        // Before what came in is looked at: what comes after a reload is under its filter.
+        if let Some(filter) = self.control.filter_since(&mut self.filters_seen) {
+            self.core.filter = own(&filter);
+        }
         let mut completions = std::mem::take(&mut self.completions);
         let is_chunk = |completion: &&Completion| matches!(completion, Completion::Received(..));
         self.core.unhandled = completions.iter().filter(is_chunk).count();
@@ -525,6 +535,11 @@ impl<R: Ring> Worker<R> {
             && self.unpublished.is_none()
             && (self.sink.is_none() || self.core.recorder.unacknowledged_bytes == 0)
     }
+}
+
+/// A copy for one thread, if there is anything to do.
+fn own(filter: &Arc<Filter>) -> Option<Rc<Filter>> {
+    (!filter.is_empty()).then(|| Rc::new(Filter::clone(filter)))
 }
 
 /// Open records are looked through this many times per flush age.

@@ -151,7 +151,7 @@ fn start(
     settings.heartbeat_interval = config.heartbeat_interval;
     settings.drain_timeout = config.drain_timeout;
     settings.hold_timeout = Some(config.trouble.hold_timeout);
-    settings.filter = filter(config)?;
+    settings.filter = Some(filter(config)?);
     settings.record_replayed = config.record_replayed;
     settings.deadlines = config.deadlines;
     settings.admission = Arc::new(Admission::new(config.caps.connections, config.caps.per_address));
@@ -190,7 +190,7 @@ fn start(
     let capture = !config.no_capture;
     let admin_at = admin.to_string();
     // What can change at SIGHUP, in the order in which it does.
-    let mut hooks = vec![log_level()];
+    let mut hooks = vec![log_level(), filters(Arc::clone(&control))];
     hooks.extend(secure::hooks(acceptor.as_ref(), trust.as_ref()));
     let extras = secure::extras(acceptor.as_ref(), config);
     let watch = Box::pin(secure::watch(acceptor, counters.clone()));
@@ -266,13 +266,36 @@ fn log_level() -> Hook<CaptureConfig> {
     Hook { name: "log level", settings: &["log-level"], prepare: Box::new(prepare) }
 }
 
+/// Requests that begin after a reload are changed and left out as it says.
+fn filters(control: Arc<Control>) -> Hook<CaptureConfig> {
+    let prepare = move |config: &CaptureConfig| -> Result<Apply, String> {
+        let filter = filter(config).map_err(|failure| failure.to_string())?;
+        let control = Arc::clone(&control);
+        Ok(Box::new(move || control.change_filter(filter)))
+    };
+    Hook { name: "filters", settings: &FILTERS, prepare: Box::new(prepare) }
+}
+
+/// The settings that make a filter.
+const FILTERS: [&str; 9] = [
+    "set-header",
+    "forwarded-for",
+    "health-path",
+    "suppress-header",
+    "suppress-method",
+    "suppress-path",
+    "suppress-method-and-path",
+    "redact-credentials",
+    "redact-header",
+];
+
 /// What is changed and left out; redaction gets the key of this node.
-fn filter(config: &CaptureConfig) -> Result<Option<Arc<Filter>>, Failure> {
+fn filter(config: &CaptureConfig) -> Result<Arc<Filter>, Failure> {
     let mut filter = config.filter.clone();
     let RedactionConfig { credentials, names } = &config.redaction;
     if !config.redaction.is_empty() {
         let key = state::key(&config.state_dir, "redaction.key").map_err(Failure::configuration)?;
         filter.redaction = Some(Redaction::new(&key, *credentials, names));
     }
-    Ok((!filter.is_empty()).then(|| Arc::new(filter)))
+    Ok(Arc::new(filter))
 }
