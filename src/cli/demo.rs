@@ -62,8 +62,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             "compared   {} documents in the source, the same in the target",
             verdict.documents
         ));
+        say("next       tapline capture --source https://your-cluster:9200");
         say(
-            "next       tapline capture --source http://your-cluster:9200 --listen 0.0.0.0:9201 --tls off",
+            "           curl -k https://127.0.0.1:9200/    (--tls off where clients speak plain HTTP)",
         );
         return Ok(());
     }
