@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::rig::client::{Client, request};
+use crate::rig::client::{Client, bare, request};
 use crate::rig::guarded::Guarded;
 use crate::rig::origin::{Origin, ok};
 use crate::rig::replayer::Replay;
@@ -193,9 +193,14 @@ fn a_refused_password_is_named_and_heals_by_itself() {
     assert!(refused, "{}", status(&tapline));
     let target = Scripted::healthy();
     let state = tempfile::tempdir().unwrap();
-    let replayer = flags.replay(&target, state.path(), "refused").start();
+    let admin = port::free();
+    let replay = flags.replay(&target, state.path(), "refused");
+    let replayer = replay.flag("--admin", &format!("127.0.0.1:{admin}")).start();
     let waits = wait::until(PATIENCE, || replayer.output().contains("authentication failed"));
     assert!(waits, "{}", replayer.output());
+    let readyz = || Client::connect(admin).ask(&bare("GET", "/readyz")).text();
+    let named = wait::until(PATIENCE, || readyz().contains("authentication failed"));
+    assert!(named, "{}", readyz());
     fs::write(&file, "another\n").unwrap();
     let healed = wait::until(PATIENCE, || status(&tapline)["log"]["state"] == "working");
     assert!(healed, "{}\n{}", status(&tapline)["log"], tapline.output());

@@ -149,6 +149,11 @@ pub trait Feed: Send {
         Vec::new()
     }
 
+    /// What keeps records from coming, while something does.
+    fn trouble(&self) -> Option<&str> {
+        None
+    }
+
     /// The closing lane has nothing in flight any more.
     fn release(&mut self, lane: u32);
 

@@ -311,6 +311,7 @@ impl Conductor {
                 exchange.stage = Stage::Delayed;
             }
             Decision::Again { after_ns, body } => {
+                *self.totals.again(status) += 1;
                 exchange.again = body;
                 exchange.stage = Stage::Delayed;
                 self.later.push(Reverse((now.monotonic_ns + after_ns, id)));

@@ -37,6 +37,12 @@ pub struct Totals {
     pub received_bytes: u64,
     /// Attempts after the first one.
     pub retries: u64,
+    /// Why it was tried again: 429, items of a bulk that was taken, 5xx, another status, no answer.
+    pub retries_429: u64,
+    pub retries_items: u64,
+    pub retries_5xx: u64,
+    pub retries_other: u64,
+    pub retries_unanswered: u64,
     /// Requests with an answer as good as the source's, or as bad.
     pub done: u64,
     /// Of these, reads that the source answered well and the target did not: what was read is not there (yet).
@@ -86,6 +92,17 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// The counter of what is tried again after an answer with this status, or after none.
+    pub(super) fn again(&mut self, status: Option<u16>) -> &mut u64 {
+        match status {
+            None => &mut self.retries_unanswered,
+            Some(429) => &mut self.retries_429,
+            Some(200..=299) => &mut self.retries_items,
+            Some(500..) => &mut self.retries_5xx,
+            Some(_) => &mut self.retries_other,
+        }
+    }
+
     /// Requests that have ended in one way or another.
     pub fn ended(&self) -> u64 {
         self.done

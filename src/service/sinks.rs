@@ -100,7 +100,7 @@ fn kafka_sink(
 ) -> Result<SinkWork, Failure> {
     let settings = kafka_settings(config, kafka)?;
     let spool = match config.trouble.policy {
-        Policy::Spool => Some(spool(config, origin, &bell)?),
+        Policy::Spool => Some(spool(config, origin, &bell, Arc::clone(&counters))?),
         Policy::Block => None,
     };
     check_topic(&settings, config.trouble.policy)?;
@@ -109,13 +109,19 @@ fn kafka_sink(
     Ok(Box::new(move || sink.run().map_err(|error| error.to_string())))
 }
 
-fn spool(config: &CaptureConfig, origin: &Origin, bell: &Arc<Bell>) -> Result<LogSpool, Failure> {
+fn spool(
+    config: &CaptureConfig,
+    origin: &Origin,
+    bell: &Arc<Bell>,
+    counters: Arc<SinkCounters>,
+) -> Result<LogSpool, Failure> {
     let dir = config.log.clone().unwrap_or_else(|| config.state_dir.join("log"));
     let mut settings = log::Settings::new(dir);
     // What is deleted after it has arrived is deleted by the segment.
     settings.segment_bytes = config.segment_bytes.min(SPOOL_SEGMENT_BYTES_MAX);
     settings.reserve_bytes = config.log_reserve;
-    LogSpool::open(settings, &origin.node, origin.incarnation, bell).map_err(Failure::configuration)
+    LogSpool::open(settings, &origin.node, origin.incarnation, bell, counters)
+        .map_err(Failure::configuration)
 }
 
 fn kafka_settings(config: &CaptureConfig, kafka: &KafkaConfig) -> Result<KafkaSettings, Failure> {

@@ -110,14 +110,13 @@ impl LogSink {
             counts.push(payloads.len() - before);
         }
         self.writer.append(&payloads)?;
+        let records = payloads.len() as u64;
         if held {
-            self.writer.sync()?;
-            self.unsynced_since = None;
-            self.counters.committed();
+            self.sync()?;
         } else {
             self.unsynced_since.get_or_insert_with(Instant::now);
         }
-        self.counters.durable(payloads.len() as u64, bytes as u64);
+        self.counters.durable(records, bytes as u64);
         for ((link, waiting), count) in self.links.iter_mut().zip(&mut self.waiting).zip(counts) {
             if count == waiting.len() {
                 link.give_back(waiting);
@@ -130,11 +129,18 @@ impl LogSink {
         self.sync_if_old()
     }
 
+    fn sync(&mut self) -> Result<(), LogError> {
+        let began = Instant::now();
+        self.writer.sync()?;
+        self.counters.synced(began);
+        self.unsynced_since = None;
+        self.counters.committed();
+        Ok(())
+    }
+
     fn sync_if_old(&mut self) -> Result<(), LogError> {
         if self.unsynced_since.is_some_and(|since| since.elapsed() >= SYNC_AGE) {
-            self.writer.sync()?;
-            self.unsynced_since = None;
-            self.counters.committed();
+            self.sync()?;
         }
         Ok(())
     }

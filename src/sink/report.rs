@@ -11,6 +11,8 @@ use std::{
 
 use crossbeam_utils::CachePadded;
 
+use crate::observe::Histogram;
+
 /// Counters of the sink thread.
 #[derive(Debug, Default)]
 pub struct SinkCounters {
@@ -26,6 +28,7 @@ pub struct SinkCounters {
     backlog: [AtomicU64; 5],
     kafka_errors: Mutex<BTreeMap<String, u64>>,
     state: Mutex<(SinkState, u64)>,
+    sync: Histogram,
 }
 
 /// Whether records are being made durable right now, and where.
@@ -102,6 +105,16 @@ impl SinkCounters {
 
     pub(super) fn committed(&self) {
         self.commits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// An fdatasync took so long; told by the sink's thread only.
+    pub(super) fn synced(&self, began: Instant) {
+        self.sync.observe(began.elapsed().as_nanos() as u64);
+    }
+
+    /// How long each fdatasync of the capture log or the spool took.
+    pub fn sync(&self) -> &Histogram {
+        &self.sync
     }
 
     pub(super) fn failed(&self) {

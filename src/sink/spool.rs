@@ -13,11 +13,11 @@ use std::{
         mpsc::{Receiver, channel},
     },
     thread,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use super::{
-    SpoolBacklog,
+    SinkCounters, SpoolBacklog,
     lease::Ticket,
     ledger::{Ledger, Place},
     sides::Shelf,
@@ -54,6 +54,7 @@ pub struct LogSpool {
     times: VecDeque<(u64, u64)>,
     /// Losses that reading met.
     losses: u64,
+    counters: Arc<SinkCounters>,
 }
 
 /// One incarnation.
@@ -82,6 +83,7 @@ impl LogSpool {
         node: &str,
         incarnation: u64,
         bell: &Arc<Bell>,
+        counters: Arc<SinkCounters>,
     ) -> Result<Self, LogError> {
         let dir = settings.dir.clone();
         let writer = Writer::create(settings, node, incarnation, SystemTime::now())?;
@@ -104,6 +106,7 @@ impl LogSpool {
             checked_ns: 0,
             times: VecDeque::new(),
             losses: 0,
+            counters,
         })
     }
 
@@ -200,7 +203,10 @@ impl Shelf for LogSpool {
     }
 
     fn sync(&mut self) -> Result<(), LogError> {
-        self.writer.sync()
+        let began = Instant::now();
+        self.writer.sync()?;
+        self.counters.synced(began);
+        Ok(())
     }
 
     fn read(&mut self) -> Result<Option<(Ticket, Vec<u8>)>, LogError> {

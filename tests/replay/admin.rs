@@ -6,9 +6,11 @@ use serde_json::Value;
 
 use super::{Stage, put};
 use crate::rig::client::{Client, bare};
+use crate::rig::kafka::Kafka;
 use crate::rig::recording::Recording;
+use crate::rig::replayer::Replay;
 use crate::rig::scripted::{Gate, Reply, Scripted, healthy};
-use crate::rig::{port, wait};
+use crate::rig::{port, services, wait};
 
 #[test]
 fn a_running_replay_says_how_far_it_is() {
@@ -42,7 +44,8 @@ fn a_running_replay_says_how_far_it_is() {
         "tapline_replay_inflight_requests 1\n",
         "tapline_replay_requests_done_total 4\n",
         "tapline_replay_skipped_requests_total{reason=\"filter\"} 0\n",
-        "tapline_replay_dead_letters_total 0\n",
+        "tapline_replay_dead_letters_total{reason=\"failed_on_target\"} 0\n",
+        "tapline_replay_retries_total{status=\"429\"} 0\n",
     ] {
         assert!(metrics.contains(sample), "{sample} is not in {metrics}");
     }
@@ -74,6 +77,31 @@ fn a_target_that_is_gone_is_named() {
     let target = Scripted::start_at(place, |arrived| Reply::Answer(healthy(arrived)));
     assert_eq!(replayer.wait().success().done, 200);
     assert!(!target.lines().is_empty());
+}
+
+/// At the live end, where nothing else tells of it.
+#[test]
+fn brokers_that_go_are_named_until_they_are_back() {
+    if !services::wanted("brokers_that_go_are_named_until_they_are_back") {
+        return;
+    }
+    let mut kafka = Kafka::start(&[]);
+    kafka.create_topic("gone", 2, &[]);
+    let (state, target, admin) = (tempfile::tempdir().unwrap(), Scripted::healthy(), port::free());
+    let replay = Replay::to(target.port(), state.path()).kafka(&kafka, "gone", "gone");
+    let replay = replay.flag("--admin", &format!("127.0.0.1:{admin}"));
+    let replayer = replay.flag("--readiness-patience", "1s").start();
+    let ready = || page(admin, "/readyz").0 == 200;
+    assert!(wait::until(PATIENCE, ready), "{}", replayer.output());
+    kafka.kill();
+    let named = wait::until(PATIENCE, || page(admin, "/readyz").0 == 503);
+    let (_, says) = page(admin, "/readyz");
+    assert!(named && says.to_string().contains("records_unavailable"), "{says}");
+    let (_, status) = page(admin, "/status");
+    assert!(status["lag"]["why"].to_string().contains("--kafka-brokers"), "{status}");
+    kafka.revive();
+    assert!(wait::until(PATIENCE, ready), "{}", page(admin, "/readyz").1);
+    replayer.stop();
 }
 
 fn page(port: u16, page: &str) -> (u16, Value) {

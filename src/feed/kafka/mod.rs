@@ -15,6 +15,7 @@
 //! client   properties, and the sentences for what can be wrong
 //! lane     one partition while it is ours        merge   which lane goes on
 //! group    assignments, revocations, commits     committer   commits and their answers
+//! silence  what is wrong with the brokers, and until when
 //! ```
 
 mod client;
@@ -23,6 +24,7 @@ mod group;
 mod lane;
 mod member;
 mod merge;
+mod silence;
 
 #[cfg(test)]
 mod tests;
@@ -99,6 +101,8 @@ pub struct KafkaFeed {
     quiet: Option<Instant>,
     /// When it was last said that the brokers refuse us.
     refused: Option<Instant>,
+    /// What is wrong, until the brokers answer.
+    trouble: Option<String>,
 }
 
 /// What the caller has to know before the next record.
@@ -148,6 +152,7 @@ impl KafkaFeed {
             looked: None,
             quiet: None,
             refused: None,
+            trouble: None,
         };
         feed.connect(now, FIRST_ANSWER_MAX)?;
         Ok(feed)
@@ -166,11 +171,7 @@ impl KafkaFeed {
                 if probe.context().witness.was_refused() {
                     self.access.login().renew(probe.client());
                 }
-                if self.quiet.is_none_or(|since| now.duration_since(since) >= QUIET_MAX) {
-                    self.quiet = Some(now);
-                    let text = client::unreachable(&self.config, &trouble);
-                    tracing::warn!(event = "feed.unreachable", "{text}");
-                }
+                self.note_unreachable(&trouble, now);
                 return Ok(());
             }
         };
@@ -183,7 +184,7 @@ impl KafkaFeed {
         self.committer = Some(Committer::start(Arc::clone(&consumer))?);
         self.consumer = Some(consumer);
         self.probe = None;
-        self.quiet = None;
+        (self.quiet, self.trouble) = (None, None);
         Ok(())
     }
 
@@ -193,6 +194,7 @@ impl KafkaFeed {
         let Some(consumer) = self.consumer.clone() else { return Ok(()) };
         self.served = Some(now);
         self.note_refusal(&consumer, now);
+        self.note_absence(&consumer, now);
         for _ in 0..EVENTS_PER_SERVE {
             match consumer.poll(Duration::ZERO) {
                 None => {}
@@ -204,22 +206,6 @@ impl KafkaFeed {
         self.assign(&consumer, now)?;
         self.revoke(&consumer, now);
         Ok(())
-    }
-
-    /// The brokers let us in no more: says so, and tries the password that the file has by now.
-    fn note_refusal(&mut self, consumer: &BaseConsumer<Member>, now: Instant) {
-        let witness = &consumer.context().witness;
-        if !witness.was_refused() {
-            return;
-        }
-        self.access.login().renew(consumer.client());
-        if let Some(trouble) = witness.last()
-            && self.refused.is_none_or(|last| now.duration_since(last) >= QUIET_MAX)
-        {
-            self.refused = Some(now);
-            let text = client::unreachable(&self.config, &trouble);
-            tracing::warn!(event = "feed.refused", "{text}");
-        }
     }
 
     /// A record beside the queue of its partition: it is read again in its place.
@@ -283,11 +269,8 @@ impl KafkaFeed {
                 Look::Error(error) => errors.push(error),
             }
         }
-        if answered
-            && self.refused.take().is_some()
-            && let Some(consumer) = &self.consumer
-        {
-            consumer.context().witness.forget();
+        if answered {
+            self.end_of_trouble();
         }
         for error in errors {
             self.judge(&error)?;
@@ -329,38 +312,6 @@ impl KafkaFeed {
                 format!("cannot go on in partition {partition}: {error}. Start again"),
             )
         })
-    }
-
-    /// Says so when nothing comes although there should be something.
-    fn note_quiet(&mut self, quiet: bool, now: Instant) {
-        if !quiet {
-            self.quiet = None;
-            return;
-        }
-        let since = *self.quiet.get_or_insert(now);
-        if now.duration_since(since) < QUIET_MAX {
-            return;
-        }
-        self.quiet = Some(now);
-        let silent =
-            self.lanes.iter().filter(|(lane, _)| self.merge.row(**lane) == Some(Row::Unknown));
-        let partitions: Vec<i32> = silent.map(|(_, lane)| lane.partition).collect();
-        let said = self.consumer.as_ref().and_then(|one| one.context().witness.news());
-        let why = said.map_or_else(
-            || match (self.lanes.is_empty(), self.revoking.is_some()) {
-                (true, _) => "the group has given this member no partition".into(),
-                (_, true) => "a rebalance is under way".into(),
-                _ => "their brokers send nothing".into(),
-            },
-            |trouble| trouble.to_string(),
-        );
-        tracing::warn!(
-            event = "feed.quiet",
-            ?partitions,
-            "no records come from the topic {} ({why}); they are waited for, because what comes after them may \
-             rest on them",
-            self.config.topic
-        );
     }
 
     fn take_notice(&mut self) -> Option<Next<'static>> {
@@ -432,6 +383,10 @@ impl Feed for KafkaFeed {
             moved.extend(last.map(|first| (*number, first)));
         }
         moved
+    }
+
+    fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
     }
 
     fn save(&mut self, wait: bool) -> Result<(), Failure> {
@@ -519,5 +474,3 @@ const SERVE_PAUSE: Duration = Duration::from_millis(1);
 const EVENTS_PER_SERVE: usize = 4;
 /// How often partitions that are at their end are looked at.
 const LOOK_PAUSE: Duration = Duration::from_millis(2);
-/// How often silence is told.
-const QUIET_MAX: Duration = Duration::from_secs(10);

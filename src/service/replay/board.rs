@@ -21,6 +21,7 @@ use crate::{
     },
     config::{Effective, replay::ReplayConfig},
     observe::{ExitCode, Failure},
+    replay::totals::Totals,
     sys::bell::Bell,
 };
 
@@ -164,6 +165,9 @@ impl Board {
         if let Some(why) = &now.view.unreachable {
             add("target_down", Severity::Blocking, format!("no answer of the target: {why}"));
         }
+        if let Some(why) = &now.view.no_records {
+            add("records_unavailable", Severity::Blocking, why.clone());
+        }
         let quarantined = now.view.totals.quarantined;
         if quarantined > 0 {
             let detail = format!("{quarantined} entries in the quarantine; look at them there");
@@ -287,6 +291,9 @@ fn write(out: &mut Exposition, view: &View) {
     gauge(out, "replay_open_bytes", help, Some(view.open_bytes as f64));
     let down = f64::from(u8::from(view.unreachable.is_some()));
     gauge(out, "replay_target_down", "1 while the target does not answer.", Some(down));
+    let stuck = f64::from(u8::from(view.no_records.is_some()));
+    let help = "1 while the source of the records gives none since something is wrong with it.";
+    gauge(out, "replay_records_unavailable", help, Some(stuck));
     let values = serde_json::to_value(view.totals).unwrap_or_default();
     let value = |field: &str| values[field].as_u64().unwrap_or(0) as f64;
     for (name, help, samples) in COUNTERS {
@@ -295,6 +302,15 @@ fn write(out: &mut Exposition, view: &View) {
             let labels = label.split_once('=');
             out.sample(labels.as_slice(), value(field));
         }
+    }
+    let Totals { quarantined, failed, unsendable, .. } = view.totals;
+    out.family("replay_dead_letters_total", Kind::Counter, "Entries in the quarantine, by reason.");
+    for (reason, count) in [
+        ("failed_on_target", failed),
+        ("unsendable", unsendable),
+        ("unreadable", quarantined.saturating_sub(failed + unsendable)),
+    ] {
+        out.sample(&[("reason", reason)], count as f64);
     }
 }
 
@@ -348,7 +364,17 @@ const COUNTERS: &[Family] = &[
     ("replay_attempts_total", "Requests sent, every attempt.", &[("", "sent")]),
     ("replay_sent_bytes_total", "Bytes of requests sent.", &[("", "sent_bytes")]),
     ("replay_received_bytes_total", "Bytes of answers.", &[("", "received_bytes")]),
-    ("replay_retries_total", "Attempts after the first one.", &[("", "retries")]),
+    (
+        "replay_retries_total",
+        "Answers, or the want of one, after which it was tried again, by status; ok: a bulk with failed items.",
+        &[
+            ("status=429", "retries_429"),
+            ("status=ok", "retries_items"),
+            ("status=5xx", "retries_5xx"),
+            ("status=other", "retries_other"),
+            ("status=none", "retries_unanswered"),
+        ],
+    ),
     (
         "replay_requests_done_total",
         "Requests with an answer as good as the source's, or as bad.",
@@ -380,7 +406,6 @@ const COUNTERS: &[Family] = &[
         "Items of bulks that the source refused, left out.",
         &[("", "skipped_refused_items")],
     ),
-    ("replay_dead_letters_total", "Entries in the quarantine.", &[("", "quarantined")]),
     ("replay_requests_unsendable_total", "Requests that could not be made.", &[("", "unsendable")]),
     (
         "replay_transforms_failed_total",
@@ -427,7 +452,6 @@ const COUNTERS: &[Family] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replay::totals::Totals;
 
     #[test]
     fn every_total_is_a_metric_and_every_metric_a_total() {
@@ -438,6 +462,8 @@ mod tests {
             .iter()
             .flat_map(|(.., samples)| samples.iter().map(|(_, field)| *field))
             .collect();
+        // The sum of the retries, and what is told by its parts.
+        told.extend(["retries", "quarantined"]);
         fields.sort_unstable();
         told.sort_unstable();
         assert_eq!(fields, told);

@@ -364,6 +364,10 @@ impl Run<'_> {
         if self.desk.is_full() {
             self.view.why = SLOW_TUPLES.into();
         }
+        self.view.no_records = self.feed.trouble().map(str::to_owned);
+        if let Some(why) = &self.view.no_records {
+            self.view.why.clone_from(why);
+        }
         self.progress.look(&self.view, now.monotonic_ns);
         self.board.note(&self.view);
         if report {

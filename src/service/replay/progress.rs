@@ -40,6 +40,8 @@ pub(super) struct View {
     pub(super) why: String,
     /// The target does not answer at all, and why.
     pub(super) unreachable: Option<String>,
+    /// What keeps records from coming.
+    pub(super) no_records: Option<String>,
 }
 
 impl View {

@@ -16,7 +16,8 @@ use crate::{
 fn open(dir: &Path, incarnation: u64) -> LogSpool {
     let settings = Settings { segment_bytes: 8192, reserve_bytes: 0, ..Settings::new(dir) };
     let bell = Arc::new(Bell::new().expect("bell"));
-    let mut spool = LogSpool::open(settings, "node", incarnation, &bell).expect("spool");
+    let mut spool =
+        LogSpool::open(settings, "node", incarnation, &bell, Arc::default()).expect("spool");
     let deadline = Instant::now() + Duration::from_secs(30);
     while !spool.take_found().expect("found") && !spool.is_read() {
         assert!(Instant::now() < deadline, "the search does not end");

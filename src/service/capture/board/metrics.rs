@@ -2,7 +2,7 @@
 
 use std::time::UNIX_EPOCH;
 
-use super::{Board, lock};
+use super::{Board, lock, status::age_s};
 use crate::{
     admin::{Exposition, Kind, Verdict},
     observe::{Counter, Distribution, Gauge, Snapshot, Timing},
@@ -143,9 +143,33 @@ impl Board {
                 "kafka_producer_rebuilds_total",
                 "Times that the Kafka producer was made anew.",
             ),
+            (
+                "resent",
+                "kafka_resent_records_total",
+                "Records given to Kafka again that it may have had already.",
+            ),
+            ("spooled", "spool_records_total", "Records that went to the spool."),
+            ("spooled_bytes", "spool_bytes_total", "Bytes of records that went to the spool."),
+            ("drained", "spool_drained_records_total", "Records of the spool that reached Kafka."),
+            (
+                "spool_losses",
+                "spool_losses_total",
+                "Stretches of the spool that could not be read.",
+            ),
         ] {
             out.single(name, Kind::Counter, help, count(field));
         }
+        let help = "Each fdatasync of the capture log or the spool.";
+        out.family("log_fsync_seconds", Kind::Histogram, help);
+        out.histogram(&[], &Distribution::of(std::iter::once(self.sink.sync())));
+        let spool = self.sink.backlog();
+        let help = "Records of this run in the spool that Kafka does not have.";
+        out.single("spool_backlog_records", Kind::Gauge, help, spool.records as f64);
+        let help = "Bytes of the spool that Kafka does not have, of earlier runs too.";
+        out.single("spool_backlog_bytes", Kind::Gauge, help, spool.bytes as f64);
+        let age = age_s(Some(spool.oldest_unix_ns).filter(|since| *since > 0));
+        let help = "Age of the oldest record in the spool that Kafka does not have.";
+        out.single("spool_oldest_age_seconds", Kind::Gauge, help, age);
         let errors = self.sink.kafka_errors();
         if !errors.is_empty() {
             let help = "Complaints of the Kafka client and records that were not delivered, by librdkafka's code.";

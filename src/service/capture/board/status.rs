@@ -149,7 +149,8 @@ fn open(accepted: u64, closed: u64) -> u64 {
     accepted.saturating_sub(closed)
 }
 
-fn age_s(unix_ns: Option<u64>) -> f64 {
+/// Seconds since then; 0: since nothing.
+pub(super) fn age_s(unix_ns: Option<u64>) -> f64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
     unix_ns.map_or(0.0, |then| now.saturating_sub(then) as f64 / 1e9)
 }
