@@ -97,12 +97,16 @@ impl Handshake {
         let (mut used, mut shown) = (0, self.shown);
         let mut failed = None;
         loop {
+            // What is left to say after a fault is the alert. Then rustls must not see the bytes again: it would fail
+            // once more.
+            if let Some(fault) = failed.take_if(|_| !self.wants_write()) {
+                return Err(fault);
+            }
             // Also after a fault: rustls may have marked part of it as a message.
             let (discard, step) = self.step(&mut incoming[used..shown], outgoing);
             used += discard;
             match (step, failed.take()) {
                 (Step::Again, fault) => failed = fault,
-                // What was left to say is the alert, and that is in `outgoing` now.
                 (_, Some(fault)) => return Err(fault),
                 (Step::Failed(fault), None) => failed = Some(fault),
                 (Step::Done, None) => return Ok((used, true)),
@@ -114,6 +118,13 @@ impl Handshake {
                     }
                 },
             }
+        }
+    }
+
+    fn wants_write(&self) -> bool {
+        match &self.side {
+            Side::Client(connection) => connection.wants_write(),
+            Side::Server(connection) => connection.wants_write(),
         }
     }
 
