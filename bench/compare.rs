@@ -21,6 +21,7 @@ mod plan;
 mod process;
 mod replay;
 mod report;
+mod scrape;
 mod secure;
 mod tape;
 mod usage;

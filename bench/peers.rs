@@ -9,6 +9,7 @@ use crate::idle::exchange;
 use crate::kafka::Topic;
 use crate::plan::Plan;
 use crate::process::Process;
+use crate::scrape::Scraper;
 use crate::secure::{self, Stream};
 use crate::usage;
 use crate::workload::Workload;
@@ -29,6 +30,8 @@ pub(crate) enum Variant {
     TaplineOff,
     /// tapline with its capture log.
     TaplineLog,
+    /// The same while its metrics are asked for ten times a second.
+    TaplineScraped,
     /// tapline with Kafka.
     TaplineKafka,
     /// `HAProxy`, `mode http`.
@@ -48,6 +51,7 @@ impl Variant {
             Self::Direct => "direct",
             Self::TaplineOff => "tapline-off",
             Self::TaplineLog => "tapline-log",
+            Self::TaplineScraped => "tapline-scraped",
             Self::TaplineKafka => "tapline-kafka",
             Self::HaproxyHttp => "haproxy-http",
             Self::HaproxyTcp => "haproxy-tcp",
@@ -60,6 +64,8 @@ impl Variant {
 /// A running proxy in front of the origin. Fields are dropped in this order: the process ends
 /// before what it uses goes away.
 pub(crate) struct Peer {
+    /// Before the process, which it asks.
+    scraper: Option<Scraper>,
     process: Process,
     address: SocketAddr,
     _topic: Option<Topic>,
@@ -81,19 +87,23 @@ impl Peer {
         let files = secure::Files::make(directory.path())?;
         let tls = plan.tls.then_some(&files);
         let place = Place { directory: directory.path(), address, origin, connections, tls };
-        let mut topic = None;
+        let (mut topic, mut admin) = (None, None);
         let command = match variant {
             Variant::Direct => return Ok(None),
             Variant::TaplineOff | Variant::TaplineLog => {
-                let mut command = place.tapline(plan);
+                let mut command = place.tapline(plan, None);
                 command.args((variant == Variant::TaplineOff).then_some("--no-capture"));
                 command
+            }
+            Variant::TaplineScraped => {
+                admin = Some(host::free_port()?);
+                place.tapline(plan, admin)
             }
             Variant::TaplineKafka => {
                 let brokers = plan.kafka_brokers.as_deref().ok_or("no --kafka-brokers given")?;
                 let name = format!("tapline-bench-{}-{}", std::process::id(), address.port());
                 let name = topic.insert(Topic::create(brokers, name)?).name();
-                let mut command = place.tapline(plan);
+                let mut command = place.tapline(plan, None);
                 command.args(["--kafka-brokers", brokers, "--kafka-topic", name]);
                 command
             }
@@ -104,8 +114,10 @@ impl Peer {
         };
         let log = directory.path().join("output");
         let process = Process::proxy(variant.name(), command, core, &log)?;
-        let mut peer = Self { process, address, _topic: topic, _directory: directory };
+        let mut peer =
+            Self { scraper: None, process, address, _topic: topic, _directory: directory };
         peer.wait_ready(plan.tls)?;
+        peer.scraper = admin.map(Scraper::start);
         Ok(Some(peer))
     }
 
@@ -163,7 +175,7 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    fn tapline(&self, plan: &Plan) -> Command {
+    fn tapline(&self, plan: &Plan, admin: Option<SocketAddr>) -> Command {
         let mut command = Command::new(tapline(plan));
         command
             .arg("capture")
@@ -184,7 +196,8 @@ impl Place<'_> {
         let help = Command::new(tapline(plan)).args(["capture", "--help"]).output();
         let help = help.map(|output| output.stdout).unwrap_or_default();
         if memchr::memmem::find(&help, b"--admin").is_some() {
-            command.args(["--admin", "off"]);
+            let admin = admin.map_or_else(|| "off".to_owned(), |address| address.to_string());
+            command.args(["--admin", &admin]);
         }
         command
     }

@@ -67,7 +67,12 @@ pub(crate) fn tls_records(data: &[u8]) {
             assert!(!server.is_open());
         }
     }
-    assert!(sent.starts_with(&opened), "{} bytes are not the first of {}", opened.len(), sent.len());
+    assert!(
+        sent.starts_with(&opened),
+        "{} bytes are not the first of {}",
+        opened.len(),
+        sent.len()
+    );
     assert!(!honest || opened == sent);
 }
 
