@@ -1,5 +1,6 @@
 //! The admin endpoint of replay.
 
+use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -91,12 +92,18 @@ fn brokers_that_go_are_named_until_they_are_back() {
     let replay = Replay::to(target.port(), state.path()).kafka(&kafka, "gone", "gone");
     let replay = replay.flag("--admin", &format!("127.0.0.1:{admin}"));
     let replayer = replay.flag("--readiness-patience", "1s").start();
+    let listens = || TcpStream::connect(("127.0.0.1", admin)).is_ok();
+    assert!(wait::until(PATIENCE, listens), "{}", replayer.output());
+    let replays = || page(admin, "/status").1["phase"] == "replaying";
+    assert!(wait::until(PATIENCE, replays), "{}", replayer.output());
     let ready = || page(admin, "/readyz").0 == 200;
     assert!(wait::until(PATIENCE, ready), "{}", replayer.output());
     kafka.kill();
-    let named = wait::until(PATIENCE, || page(admin, "/readyz").0 == 503);
-    let (_, says) = page(admin, "/readyz");
-    assert!(named && says.to_string().contains("records_unavailable"), "{says}");
+    let named = wait::until(PATIENCE, || {
+        let (status, says) = page(admin, "/readyz");
+        status == 503 && says.to_string().contains("records_unavailable")
+    });
+    assert!(named, "{}", page(admin, "/readyz").1);
     let (_, status) = page(admin, "/status");
     assert!(status["lag"]["why"].to_string().contains("--kafka-brokers"), "{status}");
     kafka.revive();
