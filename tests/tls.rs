@@ -13,6 +13,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::rig::client::{Client, bare, request};
+use crate::rig::haproxy::Haproxy;
 use crate::rig::origin::{Origin, ok};
 use crate::rig::records::Records;
 use crate::rig::secure::Secure;
@@ -269,6 +270,34 @@ fn thousands_of_bad_handshakes_are_one_line() {
     let failed = counter(&tapline, "tls_failed_malformed") + counter(&tapline, "tls_failed_closed");
     assert_eq!(failed, count as u64);
     assert!(tapline.output().matches("tls.failures").count() <= 3, "{}", tapline.output());
+}
+
+/// The header comes in the clear, before the handshake.
+#[test]
+fn a_balancer_names_the_client_before_tls_begins() {
+    if !services::wanted("a_balancer_names_the_client_before_tls_begins") {
+        return;
+    }
+    let origin = Origin::answering(|request| {
+        ok(request.field("x-forwarded-for").unwrap_or_default().as_bytes())
+    });
+    for words in ["send-proxy", "send-proxy-v2"] {
+        let capture = Capture::secure(origin.port()).flag("--proxy-protocol", "require");
+        let tapline = &mut capture.switch("--forwarded-for").admin().start();
+        let haproxy = Haproxy::to(tapline.port(), words);
+        let url = format!("https://127.0.0.1:{}/a", haproxy.port());
+        assert_eq!(curl(&["-k", &url]).as_deref(), Ok("127.0.0.1"), "{words}");
+        assert_eq!(curl(&["-k", "-d", "{}", &url]).as_deref(), Ok("127.0.0.1"), "{words}");
+        // Without a header there is no handshake.
+        let direct = format!("https://127.0.0.1:{}/", tapline.port());
+        assert!(curl(&["-k", "--max-time", "5", &direct]).is_err());
+        haproxy.stop();
+        tapline.stop();
+        assert_eq!(tapline.counter("proxy_protocol_errors"), 1, "{}", tapline.output());
+        let records = Records::of_log(&tapline.log());
+        assert!(records.holds_request(b"GET /a ") && records.holds_request(b"POST /a "));
+        assert!(!records.holds_request(b"PROXY") && !records.holds_request(b"QUIT"));
+    }
 }
 
 #[test]
