@@ -30,7 +30,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("rewrite", &["es", "http"]),
     ("credentials", &["rewrite"]),
     ("kafka", &["config", "credentials", "observe", "rewrite", "sys"]),
-    ("sink", &["capture", "config", "kafka", "log", "sys"]),
+    ("sink", &["capture", "config", "kafka", "log", "observe", "sys"]),
     (
         "proxy",
         &["capture", "config", "filter", "http", "net", "observe", "ring", "sink", "sys", "tls"],

@@ -210,6 +210,31 @@ fn a_refused_password_is_named_and_heals_by_itself() {
     tapline.stop();
 }
 
+/// As a unit gives it: LoadCredential=kafka-password:FILE.
+#[test]
+fn the_password_may_be_a_credential_of_the_service_manager() {
+    if !services::wanted("the_password_may_be_a_credential_of_the_service_manager") {
+        return;
+    }
+    let guarded = Guarded::start(&[("tapline", CANARY)]);
+    guarded.kafka.create_topic("credential", 2, &[]);
+    let credentials = tempfile::tempdir().unwrap();
+    fs::write(credentials.path().join("kafka-password"), format!("{CANARY}\n")).unwrap();
+    let flags = Flags::scram(&guarded, Path::new("")).without(&["--kafka-password-file"]);
+    let origin = Origin::answering(|_| ok(b"{}"));
+    let capture = flags.capture(&origin, "credential").admin();
+    let mut tapline = capture.variable("CREDENTIALS_DIRECTORY", credentials.path()).start();
+    let put = request("PUT", "/i/_doc/1", b"{}");
+    assert_eq!(Client::connect(tapline.port()).ask(&put).status(), 200);
+    let works = || status(&tapline)["log"]["state"] == "working";
+    assert!(wait::until(PATIENCE, works), "{}\n{}", status(&tapline), tapline.output());
+    assert!(!ask(&tapline, "/config").1.contains(CANARY));
+    tapline.stop();
+    let stored = guarded.kafka.consume_all("credential");
+    let holds = |value: &[u8]| memchr::memmem::find(value, b"/i/_doc/1").is_some();
+    assert!(stored.iter().any(|record| holds(&record.value)));
+}
+
 /// The broker checks the signature in each token by its own computation.
 #[test]
 fn tokens_of_aws_are_signed_as_the_brokers_check_them() {
