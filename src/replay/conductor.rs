@@ -3,6 +3,8 @@
 //! Owns every request from the record it begins in to the moment its outcome is written. Never blocks and never waits:
 //! whoever turns it says what time it is, and asks when something is due next.
 
+mod outbox;
+
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashSet, VecDeque},
@@ -10,13 +12,13 @@ use std::{
 
 use super::{
     amend::{self, Needs},
-    assembly::{self, Assembly, Event, Trouble},
+    assembly::{self, Assembly, Event},
     denial::{Denial, Trial},
     exchange::{ExchangeId, Mark},
     job::Job,
     limiter::{Admission, Bounds, Limiter},
     order::{Facts, Footprint, Order, Schedule, facts, footprint},
-    outcome::{Entry, Oddity, Outcome, What},
+    outcome::{Entry, Oddity, Outcome},
     pace::{Pace, Speed},
     pins::Pins,
     retry,
@@ -29,6 +31,7 @@ use crate::{
     proto::RecordView,
     rewrite::{Credentials, Rewriter},
 };
+use outbox::Unwritten;
 
 /// What the core is told once.
 #[derive(Clone, Debug)]
@@ -123,23 +126,6 @@ pub struct Conductor {
     random: u64,
     pub(super) draining: bool,
     ended: bool,
-}
-
-/// Outcomes that were handed out and are not written: what they keep, by their number.
-#[derive(Debug, Default)]
-struct Unwritten {
-    base: u64,
-    kept: VecDeque<Option<Kept>>,
-    count: usize,
-    bytes: u64,
-}
-
-/// What an outcome keeps until it is written.
-#[derive(Debug)]
-struct Kept {
-    mark: Mark,
-    fingerprint: Option<u64>,
-    bytes: u64,
 }
 
 impl Conductor {
@@ -473,73 +459,6 @@ impl Conductor {
                 Event::Trouble(trouble) => self.trouble(trouble),
             }
         }
-    }
-
-    fn trouble(&mut self, trouble: Trouble) {
-        self.pins.hold(trouble.mark);
-        let oddity = Oddity {
-            place: self.last_place.clone().expect("invariant: trouble comes out of a record"),
-            name: Some(trouble.connection),
-            reason: trouble.kind.label(),
-            detail: trouble.reason,
-            bytes: trouble.bytes,
-            is_record: false,
-        };
-        self.oddity(trouble.mark, oddity);
-    }
-
-    fn oddity(&mut self, mark: Mark, oddity: Oddity) {
-        self.totals.quarantined += 1;
-        let bytes = oddity.bytes.len() as u64;
-        self.hand_out(mark, None, bytes, What::Oddity(Box::new(oddity)));
-    }
-
-    /// Gives an outcome a number; its record is held until it is written.
-    pub(super) fn hand_out(
-        &mut self,
-        mark: Mark,
-        fingerprint: Option<u64>,
-        bytes: u64,
-        what: What,
-    ) {
-        let number = self.unwritten.base + self.unwritten.kept.len() as u64;
-        self.unwritten.kept.push_back(Some(Kept { mark, fingerprint, bytes }));
-        self.unwritten.count += 1;
-        self.unwritten.bytes += bytes;
-        self.outbox.push(Outcome { number, what });
-    }
-
-    /// The outcome is written: what it kept is let go.
-    pub fn written(&mut self, number: u64) {
-        let unwritten = &mut self.unwritten;
-        let slot =
-            number.checked_sub(unwritten.base).and_then(|at| unwritten.kept.get_mut(at as usize));
-        let Some(kept) = slot.and_then(Option::take) else { return };
-        unwritten.count -= 1;
-        unwritten.bytes -= kept.bytes;
-        while let Some(None) = unwritten.kept.front() {
-            unwritten.kept.pop_front();
-            unwritten.base += 1;
-        }
-        if let Some(fingerprint) = kept.fingerprint {
-            self.journal.push(Entry { fingerprint, written: true, mark: kept.mark });
-        }
-        self.pins.release(kept.mark);
-    }
-
-    /// What has ended since the last time.
-    pub fn take_outcomes(&mut self) -> impl Iterator<Item = Outcome> {
-        self.outbox.drain(..)
-    }
-
-    /// What must not be sent again, since the last time; to be emptied.
-    pub fn take_journal(&mut self) -> &mut Vec<Entry> {
-        &mut self.journal
-    }
-
-    /// These were sent by an earlier run, or by another member of the group.
-    pub fn recall(&mut self, fingerprints: impl IntoIterator<Item = u64>) {
-        self.known.extend(fingerprints);
     }
 
     /// When nothing can go since memory is used up by what waits: the oldest waits no longer. To be called when
