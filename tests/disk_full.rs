@@ -14,7 +14,7 @@ use crate::rig::{ground, marker, wait};
 #[test]
 fn a_full_disk_stops_writes_and_nothing_else() {
     let scratch = tempfile::tempdir().unwrap();
-    let Some(disk) = SmallDisk::mount(scratch.path()) else {
+    let Some(disk) = SmallDisk::mount(scratch.path(), DISK_BYTES) else {
         say(
             "left out: a_full_disk_stops_writes_and_nothing_else (mounting a tmpfs is not permitted)",
         );
@@ -76,15 +76,15 @@ fn a_full_disk_stops_writes_and_nothing_else() {
 }
 
 /// A small disk mounted over `state` in a directory of the test, unmounted when dropped.
-struct SmallDisk(std::path::PathBuf);
+pub(crate) struct SmallDisk(std::path::PathBuf);
 
 impl SmallDisk {
-    fn mount(dir: &Path) -> Option<Self> {
+    pub(crate) fn mount(dir: &Path, bytes: u64) -> Option<Self> {
         let state = dir.join("state");
         std::fs::create_dir(&state).expect("the directory is ours");
         let mounted = ground::am_root()
             && Command::new("mount")
-                .args(["-t", "tmpfs", "-o", &format!("size={DISK_BYTES},mode=0700"), "tapline-rig"])
+                .args(["-t", "tmpfs", "-o", &format!("size={bytes},mode=0700"), "tapline-rig"])
                 .arg(&state)
                 .output()
                 .is_ok_and(|output| output.status.success());

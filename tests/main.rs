@@ -26,6 +26,7 @@ mod kafka_security;
 mod kill9;
 mod logging;
 mod nodes;
+mod passing;
 mod proof;
 mod real_clients;
 mod refused;

@@ -38,6 +38,8 @@ pub struct Heartbeat {
     pub undelivered: u64,
     /// Requests let through before their records were safe.
     pub early: u64,
+    /// The operator chose that writes pass while records cannot be stored.
+    pub passes: bool,
 }
 
 /// Sums over records.
@@ -70,11 +72,13 @@ impl Heartbeat {
     /// Field 9 of the provenance.
     pub(super) fn put(&self, out: &mut Vec<u8>) {
         let fields = self.fields();
-        let len = fields.iter().filter(|value| **value > 0).map(|value| 1 + varint_len(*value));
+        let tagged = || (1..).zip(fields).map(|(number, value)| (number << 3, value));
+        let present = || tagged().filter(|(_, value)| *value > 0);
+        let len = present().map(|(tag, value)| varint_len(tag) + varint_len(value));
         out.push(0x4A);
         put_varint(out, len.sum::<usize>() as u64);
-        for (number, value) in (1u8..).zip(fields).filter(|(_, value)| *value > 0) {
-            out.push(number << 3);
+        for (tag, value) in present() {
+            put_varint(out, tag);
             put_varint(out, value);
         }
     }
@@ -96,15 +100,16 @@ impl Heartbeat {
             self.early,
             self.workers,
             self.stored,
+            u64::from(self.passes),
         ]
     }
 }
 
-/// Nothing waits for a heartbeat, so that nobody asks whose it is.
-const NOBODY: u64 = u64::MAX;
-const FIELDS: usize = 15;
+/// Nothing waits for such a record, so that nobody asks whose it is.
+pub(super) const NOBODY: u64 = u64::MAX;
+const FIELDS: usize = 16;
 /// The most bytes that [`Heartbeat::put`] appends.
-pub(super) const HEARTBEAT_BYTES_MAX: usize = 1 + 2 + FIELDS * (1 + 10);
+pub(super) const HEARTBEAT_BYTES_MAX: usize = 1 + 2 + FIELDS * (2 + 10);
 
 #[cfg(test)]
 mod tests {
@@ -135,6 +140,7 @@ mod tests {
             refused: 0,
             undelivered: 12,
             early: 13,
+            passes: true,
         };
         let mut to = Context { identity: &identity, pool: &mut pool };
         let id = ConnectionId::new(&identity, 1, 2);
@@ -149,7 +155,7 @@ mod tests {
         assert_eq!((said.interval_ms, said.last, said.started_unix_ns), (10_000, true, u64::MAX));
         assert_eq!((said.captured, said.left_out, said.uncaptured, said.untold), (7, 8, 9, 10));
         assert_eq!((said.refused, said.undelivered, said.early), (0, 12, 13));
-        assert_eq!((said.workers, said.stored), (14, 15));
+        assert_eq!((said.workers, said.stored, said.passes), (14, 15, true));
         let view = RecordView::parse(&record.bytes).unwrap();
         assert_eq!(view.provenance.unwrap().heartbeat, Some(said));
         let most = Heartbeat {

@@ -260,6 +260,7 @@ mod tests {
         bytes: 1 << 40,
         since_unix_ns: 4,
         until_unix_ns: u64::MAX,
+        connections: 0,
     };
 
     struct Bench {
@@ -388,8 +389,13 @@ mod tests {
                     Some(Undelivered { requests: u32::MAX, cause: UndeliveredCause::Stopped });
                 notes.refused =
                     Some(("chunk_extension_too_large_and_more_text", u64::MAX, u32::MAX));
-                notes.gap =
-                    Some(Gap { requests: u64::MAX, writes: u64::MAX, bytes: u64::MAX, ..GAP });
+                notes.gap = Some(Gap {
+                    requests: u64::MAX,
+                    writes: u64::MAX,
+                    bytes: u64::MAX,
+                    connections: u64::MAX,
+                    ..GAP
+                });
             });
             bench.with(|stream, sink| {
                 stream.read(sink, &stamp, b"");

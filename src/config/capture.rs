@@ -90,8 +90,14 @@ impl CaptureConfig {
             (true, ..) => "none",
             // The spool lies before Kafka.
             (_, Some(_), Policy::Spool) => "spool",
+            (_, _, Policy::Pass) => "pass",
             _ => "block",
         }
+    }
+
+    /// Whether writes go on uncaptured while nothing can be stored.
+    pub fn passes(&self) -> bool {
+        self.policy() == "pass"
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct TroubleConfig {
     /// What happens to held requests.
     pub policy: Policy,
-    /// How long a held request waits before it is answered 503.
+    /// How long a held request waits before it is answered 503, or let through.
     pub hold_timeout: Duration,
 }
 
@@ -19,4 +19,6 @@ pub enum Policy {
     Spool,
     /// They wait, and are then answered 503.
     Block,
+    /// They wait, and are then let through: the source goes on, and the records are no longer complete.
+    Pass,
 }

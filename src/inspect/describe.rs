@@ -120,10 +120,12 @@ impl Description {
         if !self.nodes.contains(&stream.node_id) {
             self.nodes.insert(stream.node_id.clone());
         }
-        let heartbeat = stream.provenance.as_ref().is_some_and(|origin| origin.heartbeat.is_some());
+        let origin = stream.provenance.as_ref();
+        let heartbeat = origin.is_some_and(|origin| origin.heartbeat.is_some());
+        let marker = origin.and_then(|origin| origin.gap).is_some_and(|gap| gap.connections > 0);
         if heartbeat {
             self.totals.heartbeats += 1;
-        } else {
+        } else if !marker {
             let connection = self.hasher.hash_one((&stream.node_id, &stream.connection_id));
             self.connections.insert(connection);
         }

@@ -174,6 +174,7 @@ impl<'a> ProvenanceFields<'a> {
                     "bytes": gap.bytes,
                     "since_unix_ns": gap.since_unix_ns,
                     "until_unix_ns": gap.until_unix_ns,
+                    "connections": gap.connections,
                 })
             }),
             heartbeat: origin.heartbeat.as_ref().map(heartbeat),
@@ -211,5 +212,6 @@ fn heartbeat(said: &Heartbeat) -> Value {
         "refused": said.refused,
         "undelivered": said.undelivered,
         "early": said.early,
+        "passes": said.passes,
     })
 }

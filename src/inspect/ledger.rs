@@ -164,6 +164,11 @@ impl Account {
         self.last_beat().map_or(0, |beat| beat.said.untold)
     }
 
+    /// Writes that went to the source before their records were stored.
+    pub(super) fn early(&self) -> u64 {
+        self.last_beat().map_or(0, |beat| beat.said.early)
+    }
+
     /// The sums of these sequences; `None` when some are missing.
     fn sums(&self, from: u64, to: u64) -> Option<Sums> {
         if from > to {

@@ -43,6 +43,8 @@ struct Run<'a> {
     known_ns: i128,
     end: End,
     interval_ns: i128,
+    /// Writes may have got through whose records were not stored.
+    passes: bool,
 }
 
 /// The answers. `unreadable`: why nothing is proved of any node.
@@ -79,6 +81,7 @@ fn runs<'a>(
             known_ns: i128::MAX,
             end: End::InOrder,
             interval_ns: 0,
+            passes: false,
         });
         let holes = sequences.line(node, *incarnation, *worker).map_or_else(Vec::new, Line::holes);
         run.workers.push((*worker, account, holes));
@@ -89,6 +92,7 @@ fn runs<'a>(
         };
         run.known_ns = run.known_ns.min(beat.at_ns);
         run.interval_ns = run.interval_ns.max(i128::from(beat.said.interval_ms) * 1_000_000);
+        run.passes |= beat.said.passes;
         if account.end() == End::Open && run.end != End::Unknown {
             run.end = End::Open;
         }
@@ -122,7 +126,7 @@ fn judge(
         }
         let (started, known) = (run.started_ns.unwrap_or(i128::MAX), run.known_ns);
         holes(run, &name, since_ns, reasons, notes);
-        passed(run, &name, since_ns, reasons);
+        passed(run, &name, since_ns, reasons, notes);
         match covered_ns {
             None if started > since_ns => reasons.push(format!(
                 "{name}: it took connections from {} on only; capture before that is not proved",
@@ -146,6 +150,11 @@ fn judge(
             End::Open if newest && late => reasons.push(format!(
                 "{name}: nothing is heard of it after {}, and it took no leave: it was killed, its records do not \
                  arrive yet, or they are lost",
+                shown(known)
+            )),
+            End::Open if late && run.passes => reasons.push(format!(
+                "{name}: broken off after {} with --on-capture-unavailable pass: what got through to the source then \
+                 need not have been stored, and nobody is left to say so",
                 shown(known)
             )),
             End::Open if late => notes.push(format!(
@@ -192,11 +201,17 @@ fn holes(
             ));
         }
         if !unfinished.is_empty() {
-            notes.push(format!(
-                "{name}, worker {worker}: sequences {} are not stored yet, or were not when it broke off; no write in \
-                 them got through to the source",
+            let what = format!(
+                "{name}, worker {worker}: sequences {} are not stored yet, or were not when it broke off",
                 list(unfinished)
-            ));
+            );
+            if run.passes {
+                reasons.push(format!(
+                    "{what}; with --on-capture-unavailable pass writes in them may have got through to the source"
+                ));
+            } else {
+                notes.push(format!("{what}; no write in them got through to the source"));
+            }
         }
         for (text, at_ns) in account.differences() {
             if at_ns >= since_ns {
@@ -207,10 +222,23 @@ fn holes(
 }
 
 /// Traffic that passed uncaptured after T.
-fn passed(run: &Run<'_>, name: &str, since_ns: i128, reasons: &mut Vec<String>) {
+fn passed(
+    run: &Run<'_>,
+    name: &str,
+    since_ns: i128,
+    reasons: &mut Vec<String>,
+    notes: &mut Vec<String>,
+) {
     for (worker, account, _) in &run.workers {
         let late = account.gaps.iter().filter(|gap| gap.until_ns.is_none_or(|at| at >= since_ns));
         reasons.extend(late.map(|gap| gap.text.clone()));
+        let early = account.early();
+        if early > 0 {
+            notes.push(format!(
+                "{name}, worker {worker}: {early} writes since its start were let through before their records were \
+                 stored; they are captured where no sequence is missing"
+            ));
+        }
         let untold = account.untold();
         if untold > 0 {
             reasons.push(format!(

@@ -125,9 +125,12 @@ impl Check {
         if origin.heartbeat.is_some() {
             return;
         }
-        self.chains.record(stream);
+        let marker = origin.gap.is_some_and(|gap| gap.connections > 0);
+        if !marker {
+            self.chains.record(stream);
+        }
         if let Some(gap) = &origin.gap {
-            let text = passed(stream, gap);
+            let text = passed(stream, origin, gap);
             let until_ns = (gap.until_unix_ns > 0).then(|| i128::from(gap.until_unix_ns));
             account.gaps.push(Passed { text: text.clone(), until_ns });
             self.uncaptured.push(text);
@@ -136,20 +139,29 @@ impl Check {
 }
 
 /// What a note of a gap says.
-fn passed(stream: &TrafficStream, gap: &Gap) -> String {
+fn passed(stream: &TrafficStream, origin: &Provenance, gap: &Gap) -> String {
     let when = if gap.until_unix_ns > 0 {
         let [since, until] = [gap.since_unix_ns, gap.until_unix_ns].map(|ns| shown(i128::from(ns)));
         format!(" between {since} and {until}")
     } else {
         String::new()
     };
+    let who = match gap.connections {
+        0 => format!("connection {}", printable(stream.connection_id.as_bytes())),
+        many => format!(
+            "worker {} of run {:016x}, {many} connections",
+            origin.worker, origin.incarnation
+        ),
+    };
+    let before = match gap.connections {
+        0 => format!(" before record {}", stream.number().0),
+        _ => String::new(),
+    };
     format!(
-        "connection {}: {} requests ({} writes) and {} bytes passed before record {} without being captured{when}: {}",
-        printable(stream.connection_id.as_bytes()),
+        "{who}: {} requests ({} writes) and {} bytes passed{before} without being captured{when}: {}",
         gap.requests,
         gap.writes,
         gap.bytes,
-        stream.number().0,
         GapCause::describe(gap.cause)
     )
 }

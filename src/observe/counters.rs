@@ -72,10 +72,18 @@ counters! {
     Undelivered = "requests_undelivered",
     /// Connections on which held requests waited for too long: answered 503, or cut where a part was with the source.
     Expired = "hold_timeouts",
-    /// Requests that passed uncaptured because the memory budget was used up.
+    /// Writes let through before their records were stored (`--on-capture-unavailable pass`); the records follow.
+    PassedEarly = "writes_passed_early",
+    /// Writes let through without a record, or with one that breaks off (`--on-capture-unavailable pass`).
+    PassedUncaptured = "writes_passed_uncaptured",
+    /// Requests that passed uncaptured, for whatever reason.
     Uncaptured = "requests_uncaptured",
     /// Bytes that passed uncaptured, both directions.
     UncapturedBytes = "bytes_uncaptured",
+    /// Of the requests, those that passed because records could not be stored (`--on-capture-unavailable pass`).
+    Unstored = "requests_unstored",
+    /// Of the bytes, those.
+    UnstoredBytes = "bytes_unstored",
     /// Requests left out of the records because the operator asked for it.
     Suppressed = "requests_suppressed",
     /// Bytes of them and of their answers.
@@ -173,6 +181,8 @@ impl Counter {
 pub enum Gauge {
     /// Connections with bytes that wait for their records.
     Waiting,
+    /// 1 while writes pass because records are not stored.
+    Passing,
     /// Unix time in nanoseconds at which the oldest batch that is not back went to the sink; 0: nothing is outstanding.
     OldestUnixNs,
 }
@@ -206,7 +216,7 @@ impl Timing {
 /// The counters of one worker.
 pub struct Counters {
     values: CachePadded<[AtomicU64; Counter::ALL.len()]>,
-    gauges: [AtomicU64; 2],
+    gauges: [AtomicU64; 3],
     timings: [Histogram; Timing::ALL.len()],
     refused: Box<[AtomicU64]>,
 }

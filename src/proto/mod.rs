@@ -236,6 +236,8 @@ pub struct Gap {
     pub since_unix_ns: u64,
     #[prost(fixed64, tag = "6")]
     pub until_unix_ns: u64,
+    #[prost(uint64, tag = "7")]
+    pub connections: u64,
 }
 
 /// Where a worker stands; see `capture.proto`.
@@ -272,6 +274,8 @@ pub struct Heartbeat {
     pub workers: u64,
     #[prost(uint64, tag = "15")]
     pub stored: u64,
+    #[prost(bool, tag = "16")]
+    pub passes: bool,
 }
 
 /// Whole requests that were left out on purpose, with their answers.

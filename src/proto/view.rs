@@ -324,6 +324,7 @@ fn gap(content: &[u8], into: &mut Gap) -> Result<()> {
             (4, layout) => into.writes = wire.number(layout)?,
             (5, layout) => into.since_unix_ns = wire.fixed64(layout)?,
             (6, layout) => into.until_unix_ns = wire.fixed64(layout)?,
+            (7, layout) => into.connections = wire.number(layout)?,
             (field, layout) => wire.skip(field, layout, LEAF_DEPTH)?,
         }
     }
@@ -353,6 +354,10 @@ fn heartbeat(content: &[u8], into: &mut Heartbeat) -> Result<()> {
             13 => &mut into.early,
             14 => &mut into.workers,
             15 => &mut into.stored,
+            16 => {
+                into.passes = wire.number(layout)? != 0;
+                continue;
+            }
             _ => {
                 wire.skip(field, layout, LEAF_DEPTH)?;
                 continue;

@@ -59,6 +59,10 @@ pub(super) struct Connection {
     pub(super) telling: Telling,
     /// What passed uncaptured since the last record.
     pub(super) gap: Option<Box<Gap>>,
+    /// It breaks off something that is in the records: they must say it themselves.
+    pub(super) gap_breaks: bool,
+    /// What passes uncaptured does so because records cannot be stored.
+    pub(super) unstored: bool,
     /// Requests and bytes that were left out since the last record, by [`LeftOut`].
     pub(super) left_out: [(u64, u64); LeftOut::ALL.len()],
     /// There is something to tell of the connection: not all of it was left out on purpose.
@@ -220,6 +224,8 @@ impl Connection {
             capturing: false,
             telling: Telling::Miss,
             gap: None,
+            gap_breaks: false,
+            unstored: false,
             left_out: [(0, 0); LeftOut::ALL.len()],
             told: false,
             asks_source: false,
@@ -345,15 +351,21 @@ impl Connection {
         bytes: u64,
     ) {
         self.told = true;
-        let (cause, now) = (GapCause::Memory, core.unix_ns);
-        let (since_unix_ns, until_unix_ns) = (now, now);
-        let gap = Gap { cause, requests, writes, bytes, since_unix_ns, until_unix_ns };
+        let unstored = core.passing || self.unstored;
+        let cause = if unstored { GapCause::Unstored } else { GapCause::Memory };
+        let (since_unix_ns, until_unix_ns, connections) = (core.unix_ns, core.unix_ns, 0);
+        let gap = Gap { cause, requests, writes, bytes, since_unix_ns, until_unix_ns, connections };
         match &mut self.gap {
             Some(before) => **before = before.joined(gap),
             None => self.gap = Some(Box::new(gap)),
         }
         core.counters.add(Counter::Uncaptured, requests);
         core.counters.add(Counter::UncapturedBytes, bytes);
+        if unstored {
+            core.counters.add(Counter::Unstored, requests);
+            core.counters.add(Counter::UnstoredBytes, bytes);
+            core.counters.add(Counter::PassedUncaptured, writes);
+        }
     }
 
     /// Records bytes of one side, over as many records as it takes; held ones are entered into the held queue.
@@ -380,6 +392,12 @@ impl Connection {
             });
             match &mut hold {
                 Hold::No => {}
+                // What may have to go before its record is back cannot go out of the record's memory.
+                Hold::InRecord if core.settings.pass => {
+                    let copy = core.recorder.copy(now);
+                    self.hold.instead(place.record, copy, starts, core.now_ns);
+                    starts = false;
+                }
                 Hold::InRecord => {
                     self.hold.hold(place, now.len() as u32, starts, core.now_ns);
                     starts = false;
@@ -409,6 +427,7 @@ impl Connection {
         observe: impl FnOnce(&mut Stream, &mut crate::capture::Context<'_>, &Stamp),
     ) {
         let told = self.told || !self.request.kept().is_empty();
+        let told = told && !(core.passing && self.is_blank() && !self.capturing);
         if !core.settings.capture || self.stream_ended || !told {
             return;
         }
@@ -421,11 +440,15 @@ impl Connection {
             return;
         }
         self.told |= !self.request.kept().is_empty();
+        if core.passing && self.says_only_a_gap() {
+            self.give_gap(core);
+            self.told = false;
+        }
         if self.told && core.settings.capture {
             self.note_gap();
             self.end_veil(core);
             self.record_unfinished_head(core);
-            self.record_small(core, Stream::close);
+            core.recorder.on(|to, stamp| self.stream.close(to, stamp));
             self.finish_record(&mut core.recorder, &core.counters, true);
         }
         self.stream_ended = true;
@@ -433,6 +456,7 @@ impl Connection {
 
     /// The records say from here on what passed by them.
     pub(super) fn note_gap(&mut self) {
+        self.gap_breaks = false;
         if let Some(gap) = self.gap.take() {
             self.stream.note(|notes| {
                 notes.gap = Some(notes.gap.map_or(*gap, |before| before.joined(*gap)));
@@ -560,6 +584,7 @@ pub(super) struct CoreParts<'a, R> {
     pub(super) counters: &'a Counters,
     pub(super) settings: &'a Settings,
     pub(super) draining: bool,
+    pub(super) passing: bool,
     pub(super) now_ns: u64,
     pub(super) unix_ns: u64,
     pub(super) ring: &'a R,
@@ -580,6 +605,7 @@ impl<'a, R: Ring> CoreParts<'a, R> {
             counters: &core.counters,
             settings: &core.settings,
             draining: core.drain.is_some(),
+            passing: core.passing,
             now_ns: core.now.monotonic_ns,
             unix_ns: core.now.unix_ns,
             ring: &core.ring,

@@ -4,7 +4,7 @@ use std::{rc::Rc, sync::Arc};
 
 use super::{Haste, Settings, outstanding::Epochs, timers::Timers};
 use crate::{
-    capture::{BlockPool, Context, Identity, Record, Stamp, Stream, Told},
+    capture::{BlockPool, Context, Gap, Identity, Record, Stamp, Stream, Told},
     filter::Filter,
     observe::{Counter, Counters},
     ring::{Ring, Segment, SendQueue, Token},
@@ -49,6 +49,10 @@ pub(super) struct Core<R: Ring> {
     pub(super) starved: Vec<Token>,
     /// Connections that wait for the memory budget.
     pub(super) over_budget: Vec<Token>,
+    /// Records are not stored for so long that nothing waits for them; see [`super::passing`].
+    pub(super) passing: bool,
+    /// What passed uncaptured meanwhile on connections that do not say so themselves.
+    pub(super) passed: Option<Gap>,
     /// Where the plaintext of the chunk at hand lies; reused.
     pub(super) opened: Opened,
     /// Records on their way to a send; empty between sends.

@@ -1,4 +1,5 @@
-//! Held requests whose records cannot be stored in time: answered 503, and never sent.
+//! Held requests whose records cannot be stored in time: answered 503 and never sent, or let through if the operator
+//! chose that.
 
 use std::time::Duration;
 
@@ -18,11 +19,12 @@ const SCAN_PERIOD_MAX: Duration = Duration::from_millis(250);
 const RETRY_AFTER_S: u32 = 5;
 
 impl<R: Ring> Worker<R> {
-    /// Answers what has been held for too long.
+    /// Answers what has been held for too long, or lets it through.
     pub(super) fn check_holding(&mut self) {
         let now = self.core.now.monotonic_ns;
         let Some(timeout) = self.core.settings.hold_timeout else { return };
-        if self.core.holding.is_empty() || now < self.next_hold_scan_ns {
+        let passing = self.core.passing;
+        if self.core.holding.is_empty() || (now < self.next_hold_scan_ns && !passing) {
             return;
         }
         let period = (timeout / SCANS).clamp(Duration::from_millis(1), SCAN_PERIOD_MAX);
@@ -35,7 +37,9 @@ impl<R: Ring> Worker<R> {
             };
             match connection.hold.waits_since_ns() {
                 None => connection.holding = false,
-                Some(since_ns) if now < since_ns.saturating_add(limit_ns) => left.push(token),
+                Some(since_ns) if !passing && now < since_ns.saturating_add(limit_ns) => {
+                    left.push(token);
+                }
                 Some(_) => {
                     connection.holding = false;
                     if let Some((connection, core)) = self.find(token) {
@@ -60,6 +64,9 @@ impl Connection {
     /// What is held has waited for too long. Where all of it is still here the client gets a 503 behind the answers to
     /// what it asked before; where a part is with the source neither side may take the rest for something else.
     fn expire<R: Ring>(&mut self, core: &mut Core<R>) {
+        if core.settings.pass {
+            return self.let_through(core);
+        }
         core.counters.add(Counter::Expired, 1);
         let whole = self.hold.begins_whole() && !self.tunnel;
         let connected = self.upstream == Upstream::Connected;

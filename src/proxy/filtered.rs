@@ -85,15 +85,16 @@ impl Connection {
         core.counters.add(Counter::ToSource, other.len() as u64);
         self.shed(core);
         let Some(arriving) = self.arriving else { return };
+        let held = self.holds(core);
         let other = Segment::owned(other);
         let now: Stamp = core.recorder.stamp;
         let began = self.head_began.take().unwrap_or(now);
         if arriving.telling == Telling::Record {
             let (early, late) = head.split_at(kept);
             core.recorder.stamp = began;
-            self.record(core, CLIENT, early, if arriving.held() { Hold::Before } else { Hold::No });
+            self.record(core, CLIENT, early, if held { Hold::Before } else { Hold::No });
             core.recorder.stamp = now;
-            if arriving.held() {
+            if held {
                 self.record(core, CLIENT, late, Hold::Instead(other));
                 return self.begun();
             }

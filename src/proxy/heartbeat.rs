@@ -23,6 +23,11 @@ impl Heart {
         Self { started_unix_ns: unix_ns, next_ns: now_ns, ended: false }
     }
 
+    /// The next one is given at once.
+    pub(super) fn hurry(&mut self, now_ns: u64) {
+        self.next_ns = self.next_ns.min(now_ns);
+    }
+
     /// When the worker must turn for it.
     pub(super) fn due_ns(&self) -> Option<u64> {
         (!self.ended && self.next_ns != u64::MAX).then_some(self.next_ns)
@@ -65,7 +70,8 @@ impl<R: Ring> Worker<R> {
             untold: get(Counter::Uncaptured).saturating_sub(told.uncaptured),
             refused: self.core.counters.refused(),
             undelivered: get(Counter::Undelivered),
-            early: 0,
+            early: get(Counter::PassedEarly),
+            passes: self.core.settings.pass,
         };
         recorder.sequence += 1;
         let id = ConnectionId::new(&recorder.identity, self.serial, self.core.now.unix_ns);

@@ -160,6 +160,27 @@ impl HoldQueue {
         requests
     }
 
+    /// Moves everything to `out`, durable or not; returns how many requests go before their records are durable. What
+    /// waits must have memory of its own.
+    pub(super) fn let_go(&mut self, out: &mut SendQueue) -> u32 {
+        let mut requests = u32::from(!self.begins_whole());
+        while let Some(entry) = self.entries.pop_front() {
+            let segment = match entry.what {
+                What::Instead { segment, .. } => {
+                    requests += u32::from(entry.starts_request);
+                    segment
+                }
+                What::Behind(segment) => segment,
+                What::Held { .. } => unreachable!("invariant: nothing waits in a record alone"),
+            };
+            self.bytes -= segment.len() as u64;
+            if !segment.is_empty() {
+                out.push(segment);
+            }
+        }
+        requests
+    }
+
     /// Record `number` is durable and `memory` is its content: moves what may go now to `out`. Gives the memory back
     /// when nothing is to be sent from it.
     pub(super) fn durable(
@@ -273,6 +294,23 @@ mod tests {
         assert_eq!(queue.durable(1, b"head".to_vec(), &mut out), Some(b"head".to_vec()));
         assert_eq!(drain(&mut out), b"editedbody");
         assert!(queue.is_empty() && queue.bytes() == 0);
+    }
+
+    #[test]
+    fn what_is_let_go_goes_in_order_and_its_records_find_nothing() {
+        let (mut queue, mut out) = (HoldQueue::default(), SendQueue::default());
+        queue.instead(1, Segment::owned(b"put".to_vec()), true, 0);
+        queue.record_finished();
+        queue.behind(Segment::owned(b"get".to_vec()), true, 0);
+        queue.instead(2, Segment::owned(Vec::new()), false, 0);
+        queue.instead(2, Segment::owned(b"post".to_vec()), true, 0);
+        assert_eq!(queue.let_go(&mut out), 2, "the read is no write");
+        assert_eq!(drain(&mut out), b"putgetpost");
+        assert!(queue.is_empty() && queue.bytes() == 0 && !queue.waits_for(2));
+        assert_eq!(queue.durable(1, vec![1], &mut out), Some(vec![1]));
+        // The rest of a request of which a part was durable.
+        queue.instead(3, Segment::owned(b"rest".to_vec()), false, 0);
+        assert_eq!(queue.let_go(&mut out), 1);
     }
 
     #[test]

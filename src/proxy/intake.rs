@@ -130,9 +130,11 @@ impl Connection {
             Verdict::Record => {
                 if capture && (!request.safe || (hold_all_posts && request.read_only_post)) {
                     way = Way::Held;
+                }
+                telling = self.telling_of(core, way == Way::Held && !core.passing);
+                if way == Way::Held && !core.passing {
                     core.counters.add(Counter::Held, 1);
                 }
-                telling = self.telling_of(core, way == Way::Held);
             }
             Verdict::LeaveOut => {}
             Verdict::Answer => way = Way::Own,
@@ -159,6 +161,7 @@ impl Connection {
             mark: self.hold.mark(),
             forwarded: false,
             answering,
+            early: false,
             close: request.close,
             waits_for_100: request.expect_continue,
         });
@@ -172,8 +175,10 @@ impl Connection {
             self.capturing = core.settings.capture && (held || !core.recorder.is_over_budget());
         }
         if !self.capturing {
+            self.unstored |= core.passing;
             return Telling::Miss;
         }
+        self.unstored &= !self.pipeline.is_empty();
         self.note_gap();
         Telling::Record
     }
@@ -217,10 +222,10 @@ impl Connection {
     ) {
         core.counters.add(Counter::ToSource, part.len() as u64);
         self.shed(core);
-        let (held, telling, starts) = match &self.arriving {
-            Some(arriving) => (arriving.held(), arriving.telling, !arriving.forwarded),
-            // In a tunnel nothing is positively known to be safe.
-            None => (self.tunnel && self.telling == Telling::Record, self.telling, false),
+        let held = self.holds(core);
+        let (telling, starts) = match &self.arriving {
+            Some(arriving) => (arriving.telling, !arriving.forwarded),
+            None => (self.telling, false),
         };
         if telling == Telling::Record {
             let hold = if held { Hold::InRecord } else { Hold::No };
@@ -236,6 +241,22 @@ impl Connection {
             self.queue(copy, core.now_ns);
         }
         self.begun();
+    }
+
+    /// Whether what comes must be durable before it goes; where it need not be for once, that is counted.
+    pub(super) fn holds<R: Ring>(&mut self, core: &CoreParts<'_, R>) -> bool {
+        let (held, telling) = match &self.arriving {
+            Some(arriving) => (arriving.held(), arriving.telling),
+            // In a tunnel nothing is positively known to be safe.
+            None => (self.tunnel, self.telling),
+        };
+        let held = held && telling == Telling::Record;
+        if let Some(arriving) = self.arriving.as_mut().filter(|_| held && core.passing)
+            && !std::mem::replace(&mut arriving.early, true)
+        {
+            core.counters.add(Counter::PassedEarly, 1);
+        }
+        held && !core.passing
     }
 
     /// Queues what need not wait for a record of its own.
@@ -259,19 +280,27 @@ impl Connection {
     /// Lets the rest of the conversation pass uncaptured when memory is far gone: an answer has no
     /// bound, and only what is held may wait.
     pub(super) fn shed<R: Ring>(&mut self, core: &mut CoreParts<'_, R>) {
-        let held = self.arriving.as_ref().is_some_and(Arriving::held);
-        if !self.capturing || self.tunnel || held || !core.recorder.is_far_over_budget() {
+        let held = self.tunnel || self.arriving.as_ref().is_some_and(Arriving::held);
+        let must_wait = held && !core.passing;
+        if !self.capturing || must_wait || !core.recorder.is_far_over_budget() {
             return;
         }
         self.capturing = false;
+        self.unstored |= core.passing;
+        if self.tunnel {
+            self.telling = self.telling.without_memory();
+        }
+        self.gap_breaks |= self.pipeline.iter().any(|asked| asked.telling == Telling::Record);
         for asked in &mut self.pipeline {
             asked.telling = asked.telling.without_memory();
         }
         let Some(arriving) = &mut self.arriving else { return };
         let broken = arriving.telling == Telling::Record && arriving.forwarded;
+        let write = arriving.write;
         arriving.telling = arriving.telling.without_memory();
         if broken {
             core.recorder.on(|to, stamp| self.stream.request_dropped(to, stamp));
+            self.pass_by(core, 1, u64::from(write), 0);
         }
     }
 

@@ -31,6 +31,7 @@ mod heartbeat;
 mod hold;
 mod intake;
 mod outstanding;
+mod passing;
 mod relay;
 mod request;
 mod seal;

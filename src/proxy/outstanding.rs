@@ -42,6 +42,11 @@ impl Outstanding {
         }
     }
 
+    /// For how long the oldest batch has not come back.
+    pub(super) fn waits_ns(&self, now_ns: u64) -> Option<u64> {
+        self.batches.front().map(|batch| now_ns.saturating_sub(batch.monotonic_ns))
+    }
+
     /// When the oldest batch went that is not back; 0 when there is none.
     pub(super) fn oldest_unix_ns(&self) -> u64 {
         self.batches.front().map_or(0, |batch| batch.unix_ns)
@@ -157,9 +162,11 @@ mod tests {
         let mut took = Vec::new();
         outstanding.back(2, 40, |ns| took.push(ns));
         assert_eq!((took.len(), outstanding.oldest_unix_ns()), (0, 1010));
+        assert_eq!(outstanding.waits_ns(40), Some(30));
         outstanding.back(2, 50, |ns| took.push(ns));
         assert_eq!((took.as_slice(), outstanding.oldest_unix_ns()), (&[40][..], 1030));
         outstanding.back(2, 60, |ns| took.push(ns));
         assert_eq!((took.as_slice(), outstanding.oldest_unix_ns()), (&[40, 30][..], 0));
+        assert_eq!(outstanding.waits_ns(60), None);
     }
 }

@@ -49,6 +49,8 @@ pub(super) struct Arriving {
     pub(super) answering: Answering,
     /// The client ends the connection with it.
     pub(super) close: bool,
+    /// It counts as let through before its record was stored.
+    pub(super) early: bool,
     /// The client has asked for a 100 and has got none.
     pub(super) waits_for_100: bool,
 }

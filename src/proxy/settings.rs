@@ -13,6 +13,7 @@ use crate::{
 
 /// The settings of the workers of one process.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Settings {
     /// Addresses of the source, tried in turn.
     pub source_addresses: Vec<SocketAddr>,
@@ -42,6 +43,8 @@ pub struct Settings {
     pub heartbeat_interval: Duration,
     /// How long a held request waits for its record before it is answered 503; `None`: for as long as it takes.
     pub hold_timeout: Option<Duration>,
+    /// It is let through then instead of being answered, and so is what comes until records are stored again.
+    pub pass: bool,
     /// Memory for records that have not come back from the sink, for this worker.
     pub unacknowledged_bytes_max: u64,
     /// How long clients may take.
@@ -72,6 +75,7 @@ impl Settings {
             workers: 1,
             heartbeat_interval: Duration::from_secs(10),
             hold_timeout: None,
+            pass: false,
             unacknowledged_bytes_max: 256 << 20,
             deadlines: Deadlines::default(),
             admission: Arc::default(),

@@ -37,7 +37,7 @@ pub struct Worker<R: Ring> {
     pub(super) sink: Option<WorkerEnd>,
     unpublished: Option<Batch>,
     unpublished_urgent: bool,
-    outstanding: Outstanding,
+    pub(super) outstanding: Outstanding,
     pub(super) serial: u32,
     pub(super) heart: Heart,
     next_age_scan_ns: u64,
@@ -117,6 +117,8 @@ impl<R: Ring> Worker<R> {
             holding: Vec::new(),
             starved: Vec::new(),
             over_budget: Vec::new(),
+            passing: false,
+            passed: None,
             opened: Opened::default(),
             sealed: SendQueue::default(),
             unhandled: 0,
@@ -160,6 +162,7 @@ impl<R: Ring> Worker<R> {
         self.core.now = clock();
         self.core.recorder.stamp = Stamp::new(self.core.now.unix_ns);
         self.take_returned();
+        self.check_passing();
         // Before what came in is looked at: what comes after a reload is under its filter.
         if let Some(filter) = self.control.filter_since(&mut self.filters_seen) {
             self.core.filter = own(&filter);
@@ -174,6 +177,9 @@ impl<R: Ring> Worker<R> {
         self.check_holding();
         self.settle();
         self.check_age();
+        if self.is_deserted() {
+            self.mark_passed();
+        }
         self.check_heartbeat(self.is_deserted());
         self.publish();
         while let Some(block) = self.core.ring.reclaim() {

@@ -101,7 +101,7 @@ fn kafka_sink(
     let settings = kafka_settings(config, kafka)?;
     let spool = match config.trouble.policy {
         Policy::Spool => Some(spool(config, origin, &bell, Arc::clone(&counters))?),
-        Policy::Block => None,
+        Policy::Block | Policy::Pass => None,
     };
     check_topic(&settings, config.trouble.policy)?;
     let sink =
@@ -134,6 +134,7 @@ fn check_topic(settings: &KafkaSettings, policy: Policy) -> Result<(), Failure> 
     let meanwhile = match policy {
         Policy::Spool => "records go to the spool until Kafka takes them",
         Policy::Block => "reads are served, writes wait until Kafka takes their records",
+        Policy::Pass => "reads are served, writes wait for --hold-timeout and then pass",
     };
     for last in [false, false, true] {
         match settings.check_topic().map_err(Failure::configuration)? {

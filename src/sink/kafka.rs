@@ -293,7 +293,7 @@ impl KafkaSink {
                 suppressed,
                 unacknowledged,
                 topic,
-                "{reason}; nothing is lost, held requests wait until their records can be stored"
+                "{reason}; records wait in memory, and held requests for them for as long as --hold-timeout allows"
             ),
         }
     }

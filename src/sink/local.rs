@@ -153,7 +153,7 @@ impl LogSink {
             tracing::error!(
                 event = "log.disk_full",
                 suppressed,
-                "{error}; writes wait until there is space"
+                "{error}; records wait in memory, and held requests for them for as long as --hold-timeout allows"
             );
         }
         std::thread::sleep(FULL_DISK_PAUSE);

@@ -10,8 +10,9 @@ use crate::config::{Policy, TroubleConfig, units};
 #[derive(Debug, Args)]
 #[allow(clippy::doc_markdown, reason = "these texts are the help that users see")]
 pub(super) struct TroubleArguments {
-    /// While Kafka does not take records: `spool` them in --log and send them in order later; `block`: writes wait and
-    /// are then answered 503
+    /// While Kafka, or a full disk, does not take records: `spool` them in --log and send them in order later; `block`:
+    /// writes wait and are then answered 503; `pass`: writes wait and then go to the source all the same, so that the
+    /// records ARE NO LONGER COMPLETE (a marker in them says what is missing, unless the process is killed meanwhile)
     #[arg(
         long,
         env = "TAPLINE_CAPTURE_ON_CAPTURE_UNAVAILABLE",
@@ -21,7 +22,7 @@ pub(super) struct TroubleArguments {
     )]
     on_capture_unavailable: Policy,
 
-    /// How long a held request waits for its record to be stored before it is answered 503
+    /// How long a held request waits for its record to be stored before it is answered 503 (under `pass`: let through)
     #[arg(
         long,
         env = "TAPLINE_CAPTURE_HOLD_TIMEOUT",

@@ -145,6 +145,7 @@ fn json_has_the_names_of_the_schema() {
                     "because": "records could not be stored and --on-capture-unavailable is pass",
                     "requests": 1, "writes": 1, "bytes": 2,
                     "since_unix_ns": super::START, "until_unix_ns": super::START + 2_000_000_000,
+                    "connections": 0,
                 },
             },
         })

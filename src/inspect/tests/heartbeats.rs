@@ -3,7 +3,7 @@
 
 use super::{Author, START, feed, gap, reported};
 use crate::{
-    capture::{ConnectionId, Context, Heartbeat, Stamp, Told},
+    capture::{ConnectionId, Context, Gap, Heartbeat, Stamp, Told},
     inspect::{report::Report, since::Question, verify::Check},
 };
 
@@ -186,6 +186,67 @@ fn since_is_no_with_the_reason() {
     passing.beat(0, |_| ()).beat(10, |beat| beat.untold = 4).beat(20, |beat| beat.untold = 4);
     no(&passing.records, 5, 25, "4 requests passed uncaptured of which no record says when");
     assert!(!asked(&[], 0, 10).passes(), "nothing is proved of nothing");
+}
+
+/// Under pass what is not stored may have got through, so that nothing of it is proved.
+#[test]
+fn since_is_no_for_a_run_that_broke_off_or_has_holes_while_writes_could_pass() {
+    let run = |passes: bool, hole: bool| {
+        let mut voice = Voice::new(0xA, 0, 0);
+        voice.beat(0, |beat| beat.passes = passes).connections(2);
+        voice.beat(10, |beat| (beat.passes, beat.stored, beat.early) = (passes, 1, 3));
+        if hole {
+            voice.records.drain(1..5);
+        }
+        voice
+    };
+    let with_next = |mut voice: Voice| {
+        let mut next = Voice::new(0xB, 0, 75);
+        next.beat(75, |_| ()).beat(85, |_| ());
+        voice.records.extend(next.records);
+        voice.records
+    };
+    let (yes, said) = answered(&with_next(run(false, false)), 5, 90);
+    assert!(yes && said.contains("no write got through"), "{said}");
+    let (yes, said) = answered(&with_next(run(true, false)), 5, 90);
+    assert!(!yes && said.contains("broken off after") && said.contains("pass"), "{said}");
+    assert!(!said.contains("no write"), "{said}");
+    let (yes, said) = answered(&run(false, true).records, 5, 20);
+    assert!(yes && said.contains("no write in them got through"), "{said}");
+    let (yes, said) = answered(&run(true, true).records, 5, 20);
+    assert!(!yes && said.contains("writes in them may have got through"), "{said}");
+    assert!(!said.contains("no write"), "{said}");
+    // It lives and nothing is missing: what went early is here.
+    let (yes, said) = answered(&run(true, false).records, 5, 20);
+    assert!(yes && said.contains("3 writes since its start were let through before"), "{said}");
+    let mut healed = run(true, false);
+    healed.beat(20, |beat| (beat.passes, beat.last) = (true, true));
+    assert!(answered(&healed.records, 5, 600).0, "a farewell says that all is there");
+}
+
+#[test]
+fn a_marker_of_a_worker_is_a_gap_and_no_connection() {
+    let mut voice = Voice::new(0xA, 0, 0);
+    voice.beat(0, |_| ()).connections(1);
+    let marker = Gap { connections: 4, ..gap(3, 2, 99) };
+    voice.author.sequence += 1;
+    let Author { identity, pool, sequence } = &mut voice.author;
+    let id = ConnectionId::new(identity, 77, START);
+    let stamp = Stamp::new(START + 3 * SECOND);
+    let record = marker.marker(&mut Context { identity, pool }, &stamp, id, *sequence);
+    voice.records.push(record.bytes);
+    voice.told.uncaptured += 3;
+    voice.farewell(20);
+    let report = judged(&voice.records);
+    assert_eq!(report.verdict(), "stretches uncaptured: 1");
+    let said = reported(&report);
+    assert_eq!(said["connections"], 1);
+    let text = said["uncaptured"]["named"][0].to_string();
+    let expected =
+        "worker 0 of run 000000000000000a, 4 connections: 3 requests (2 writes) and 99 bytes";
+    assert!(text.contains(expected), "{text}");
+    assert!(!answered(&voice.records, 1, 30).0);
+    assert!(answered(&voice.records, 5, 30).0, "it was over before");
 }
 
 #[test]

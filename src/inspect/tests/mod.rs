@@ -164,7 +164,8 @@ fn options(format: Format) -> DumpOptions {
 /// What passed by, with these counts.
 fn gap(requests: u64, writes: u64, bytes: u64) -> Gap {
     let (since_unix_ns, until_unix_ns) = (START, START + 2_000_000_000);
-    Gap { cause: GapCause::Unstored, requests, writes, bytes, since_unix_ns, until_unix_ns }
+    let (cause, connections) = (GapCause::Unstored, 0);
+    Gap { cause, requests, writes, bytes, since_unix_ns, until_unix_ns, connections }
 }
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: s\r\n\r\n";

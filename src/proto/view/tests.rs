@@ -145,6 +145,7 @@ fn sample() -> Vec<u8> {
                 writes: 4,
                 since_unix_ns: 5,
                 until_unix_ns: 6,
+                connections: 7,
             }),
             left_out: vec![LeftOut { cause: 1, requests: 4, bytes: 5 }],
             client: Some("192.0.2.1:5".into()),
@@ -153,6 +154,7 @@ fn sample() -> Vec<u8> {
                 last: true,
                 captured: 7,
                 early: 13,
+                passes: true,
                 ..Heartbeat::default()
             }),
         }),

@@ -58,6 +58,8 @@ impl Beats {
         assert!(last.last, "I4: the worker went without a farewell");
         assert_eq!(last.untold, 0, "I4: what passed uncaptured is in the notes");
         assert_eq!(last.connections, world.counters.get(Counter::Accepted));
+        assert_eq!(last.early, world.counters.get(Counter::PassedEarly));
+        assert_eq!(last.passes, world.setup.settings.pass);
         assert_eq!(last.requests, world.counters.get(Counter::Requests));
     }
 }

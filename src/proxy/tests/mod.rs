@@ -6,6 +6,7 @@ mod client;
 mod heartbeats;
 mod line;
 mod origin;
+mod passed;
 mod scenarios;
 mod script;
 mod sink;
@@ -20,6 +21,8 @@ use world::World;
 const SEEDS: u64 = 1500;
 /// Runs with TLS to clients, to the source, or both.
 const TLS_SEEDS: u64 = 600;
+/// Runs under `--on-capture-unavailable pass`.
+const PASS_SEEDS: u64 = 1000;
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -34,6 +37,11 @@ fn sim_every_invariant_holds_for_every_seed() {
 #[test]
 fn sim_every_invariant_holds_over_tls() {
     run_seeds(TLS_SEEDS, World::sealed);
+}
+
+#[test]
+fn sim_every_invariant_holds_while_writes_pass() {
+    run_seeds(PASS_SEEDS, World::passing);
 }
 
 fn run_seeds(count: u64, world: fn(u64) -> World) {

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use prost::Message;
+
 use super::{
     check::check,
     client::{Client, End, Outcome, Plan},
     script::{Malformed, Request, name},
     world::{AFTER_NS, START_NS, Setup, World},
 };
-use crate::observe::Counter;
+use crate::{observe::Counter, proto::TrafficStream};
 
 fn request(number: usize, method: &str, path: &str, body: &str, malformed: Malformed) -> Request {
     let name = name(0, number);
@@ -72,6 +74,70 @@ fn sim_what_cannot_be_stored_in_time_is_answered_503_and_never_sent() {
         assert_eq!(world.origins[0].received.len(), first, "seed {seed}");
         assert_eq!(world.counters.get(Counter::Undelivered), 2, "seed {seed}");
         assert!(client.received.windows(12).any(|bytes| bytes == b"Retry-After:"));
+    }
+}
+
+/// A dead sink, and writes that pass: the client notices nothing, and nothing counts as undelivered.
+#[test]
+fn sim_what_cannot_be_stored_passes_where_that_was_asked_for() {
+    for seed in 0..20 {
+        let mut setup = Setup::quiet();
+        setup.settings.hold_timeout = Some(Duration::from_secs(2));
+        setup.settings.pass = true;
+        setup.temper.dies_ns = 0;
+        setup.drain_ns = START_NS + 20_000_000_000;
+        setup.settings.drain_timeout = Duration::from_secs(1);
+        let requests = vec![
+            request(0, "GET", "_doc/1", "", Malformed::No),
+            request(1, "PUT", "_doc/1", "held", Malformed::No),
+            request(2, "GET", "_doc/2", "", Malformed::No),
+        ];
+        let world = run(seed, setup, client(requests, End::Stay));
+        let client = &world.clients[0];
+        assert_eq!((client.answers, client.refused), (3, None), "seed {seed}");
+        let counted = [Counter::PassedEarly, Counter::PassedUncaptured, Counter::Undelivered];
+        assert_eq!(counted.map(|c| world.counters.get(c)), [1, 0, 0], "seed {seed}");
+    }
+}
+
+/// With memory used up writes pass without a record. When records are stored again one marker says so at once, while
+/// the connection is still there, and what comes then is captured.
+#[test]
+fn sim_what_passes_uncaptured_is_marked_as_soon_as_records_are_stored_again() {
+    for seed in 0..20 {
+        let mut setup = Setup::quiet();
+        setup.settings.hold_timeout = Some(Duration::from_secs(2));
+        setup.settings.pass = true;
+        // Used up between two requests, not within one.
+        setup.settings.unacknowledged_bytes_max = 32 << 10;
+        setup.settings.record_bytes_max = 2 << 10;
+        setup.temper.dies_ns = 0;
+        setup.temper.revives_ns = START_NS + 10_000_000_000;
+        setup.drain_ns = START_NS + 20_000_000_000;
+        let body = "x".repeat(1000);
+        let put = |n| request(n, "PUT", "_doc/1", &body, Malformed::No);
+        let mut client = client((0..60).map(put).collect(), End::Stay);
+        client.plan.depth = 1;
+        let world = run(seed, setup, client);
+        assert_eq!(world.clients[0].answers, 60, "seed {seed}");
+        let get = |counter| world.counters.get(counter);
+        let (early, uncaptured) = (get(Counter::PassedEarly), get(Counter::PassedUncaptured));
+        assert_eq!((early + uncaptured, get(Counter::Held)), (60, 1), "seed {seed}");
+        assert!(early >= 10 && uncaptured >= 8, "seed {seed}: {early} {uncaptured}");
+        let stored = &world.sink.as_ref().expect("it captures").stored;
+        let records: Vec<_> = stored
+            .iter()
+            .map(|one| TrafficStream::decode(&one.bytes[..]).expect("decodes"))
+            .collect();
+        let gap_of = |record: &TrafficStream| record.provenance.as_ref().and_then(|from| from.gap);
+        let gaps: Vec<_> = records.iter().filter_map(gap_of).collect();
+        let [gap] = &gaps[..] else { panic!("seed {seed}: {gaps:?}") };
+        assert_eq!((gap.connections, gap.writes, gap.requests), (1, uncaptured, uncaptured));
+        assert!(gap.since_unix_ns < gap.until_unix_ns && gap.bytes > 8 * 1000);
+        let marked = records.iter().position(|record| gap_of(record).is_some());
+        let said = records[marked.expect("there is one") + 1].provenance.as_ref();
+        let beat = said.and_then(|said| said.heartbeat).expect("a heartbeat follows at once");
+        assert_eq!((beat.untold, beat.early, beat.last), (0, early, false), "seed {seed}");
     }
 }
 

@@ -107,6 +107,7 @@ impl Setup {
             stalls: random.below(60) as u32,
             stall_ns_max: 1 << random.between(10, 31),
             dies_ns: if !calm && random.chance(100) { drain_ns } else { u64::MAX },
+            revives_ns: u64::MAX,
             deaf: false,
         };
         // With little memory each receive waits for the sink.
@@ -170,6 +171,7 @@ impl Setup {
                 stalls: 0,
                 stall_ns_max: 0,
                 dies_ns: u64::MAX,
+                revives_ns: u64::MAX,
                 deaf: false,
             },
             kinds: Kinds {
@@ -234,6 +236,23 @@ impl World {
         })
     }
 
+    /// The same with a sink that is stuck now and then, or for ever, and writes that pass meanwhile.
+    pub(super) fn passing(seed: u64) -> Self {
+        Self::draw(seed, |setup| {
+            setup.settings.pass = true;
+            setup.settings.hold_timeout = Some(Duration::from_millis(8 << (seed % 9)));
+            setup.temper.stalls = setup.temper.stalls.max((seed % 7) as u32 * 40);
+            if seed.is_multiple_of(5) {
+                setup.temper.dies_ns = START_NS + (1 << (20 + seed % 12));
+                setup.temper.revives_ns = setup.temper.dies_ns + (1 << (24 + seed % 11));
+                setup.settings.drain_timeout = Duration::from_secs(1);
+            }
+            if seed.is_multiple_of(15) {
+                setup.temper.revives_ns = u64::MAX;
+            }
+        })
+    }
+
     fn draw(seed: u64, change: impl FnOnce(&mut Setup)) -> Self {
         let mut random = Random::new(seed);
         let mut setup = Setup::draw(&mut random);
@@ -276,9 +295,12 @@ impl World {
             bell: Arc::clone(&bells[0]),
             sink: captures.then_some(worker_end),
         };
+        // What is held may wait for an earlier record first and for its own then, and the sink looks late.
+        let patience = setup.settings.hold_timeout.map(|timeout| timeout / 4);
+        let patience_ns = patience.map_or(u64::MAX, |patience| patience.as_nanos() as u64);
         let worker = Worker::new(parts, now(&net.borrow()));
         Self {
-            sink: captures.then(|| Sink::new(sink_end, setup.temper)),
+            sink: captures.then(|| Sink::new(sink_end, setup.temper, patience_ns)),
             setup,
             net,
             clients,

@@ -175,6 +175,8 @@ impl Heart {
         let oldest = self.counters.iter().map(|counters| counters.gauge(Gauge::OldestUnixNs));
         let oldest = oldest.filter(|unix_ns| *unix_ns > 0).min();
         let policy = self.policy;
+        let passing = self.counters.iter().any(|counters| counters.gauge(Gauge::Passing) > 0);
+        let doing = if passing { format!("{doing}, and PASS UNCAPTURED") } else { doing };
         let mut line = format!(
             "{doing}; policy {policy}; {open} connections open, {backlog} records not yet durable, {} behind",
             age(oldest)

@@ -151,6 +151,7 @@ fn start(
     settings.heartbeat_interval = config.heartbeat_interval;
     settings.drain_timeout = config.drain_timeout;
     settings.hold_timeout = Some(config.trouble.hold_timeout);
+    settings.pass = config.passes();
     settings.filter = Some(filter(config)?);
     settings.record_replayed = config.record_replayed;
     settings.deadlines = config.deadlines;
@@ -159,6 +160,13 @@ fn start(
     let memory = config.capture_memory.unwrap_or_else(|| limits::memory_bytes() / 4);
     settings.unacknowledged_bytes_max = memory / workers as u64;
 
+    if config.passes() {
+        tracing::warn!(
+            event = "capture.may_miss",
+            "--on-capture-unavailable is pass: writes go on uncaptured while nothing can be stored, so that what is \
+             captured need not be complete; tapline log verify says where it is not"
+        );
+    }
     drop(starting);
     let control = Arc::new(Control::default());
     let counters: Vec<Arc<Counters>> = (0..workers).map(|_| Arc::default()).collect();

@@ -21,6 +21,7 @@ impl Board {
             let detail = "stopping: what is in flight is being finished".to_owned();
             causes.push(Cause { name: "draining", severity: Severity::Final, detail });
         }
+        causes.extend(self.passing());
         causes.extend(self.sink_waits());
         causes.extend(self.memory());
         causes.extend(self.source_down());
@@ -28,6 +29,23 @@ impl Board {
         causes.extend(self.gaps());
         causes.extend(self.extras.causes.iter().flat_map(|more| more()));
         causes
+    }
+
+    /// Writes go on, so that this is no reason to send them elsewhere.
+    fn passing(&self) -> Option<Cause> {
+        let workers = self.counters.iter().filter(|c| c.gauge(Gauge::Passing) > 0).count();
+        let state = self.sink.state();
+        let why = state.cause().unwrap_or("records are stored too slowly");
+        let (early, without) =
+            (self.sum(Counter::PassedEarly), self.sum(Counter::PassedUncaptured));
+        (workers > 0).then(|| Cause {
+            name: "passing",
+            severity: Severity::Degraded,
+            detail: format!(
+                "writes pass before their records are stored, or without one, as --on-capture-unavailable pass asks \
+                 for: {why}; since the start {early} with a record in memory, {without} uncaptured"
+            ),
+        })
     }
 
     fn sink_waits(&self) -> Option<Cause> {
@@ -43,7 +61,9 @@ impl Board {
         let waiting: u64 = self.counters.iter().map(|c| c.gauge(Gauge::Waiting)).sum();
         let detail =
             format!("{log} takes no records: {why}; {waiting} connections wait, reads go on");
-        Some(Cause { name: "sink_waiting", severity: Severity::Blocking, detail })
+        // Under pass writes wait for no longer than the hold timeout.
+        let severity = self.gravity();
+        Some(Cause { name: "sink_waiting", severity, detail })
     }
 
     /// Records wait in memory until they are durable; when that is used up, writes are not read any more.
@@ -52,12 +72,21 @@ impl Board {
         let max = self.facts.memory_bytes;
         (used > max).then(|| Cause {
             name: "capture_memory",
-            severity: Severity::Blocking,
+            severity: self.gravity(),
             detail: format!(
-                "{used} bytes of records are not durable, more than --capture-memory allows ({max}); \
-                 writes are not read until there are fewer, reads pass uncaptured"
+                "{used} bytes of records are not durable, more than --capture-memory allows ({max}); {}",
+                if self.facts.config.passes() {
+                    "what comes passes uncaptured, writes after --hold-timeout"
+                } else {
+                    "writes are not read until there are fewer, reads pass uncaptured"
+                }
             ),
         })
+    }
+
+    /// Of records that cannot be stored.
+    fn gravity(&self) -> Severity {
+        if self.facts.config.passes() { Severity::Degraded } else { Severity::Blocking }
     }
 
     fn source_down(&self) -> Option<Cause> {
@@ -98,8 +127,9 @@ impl Board {
             name: "gaps",
             severity: Severity::Note,
             detail: format!(
-                "{requests} requests and {bytes} bytes passed uncaptured since the start for want of memory; \
-                 markers in the records say where"
+                "{requests} requests ({} writes) and {bytes} bytes passed uncaptured since the start; markers in the \
+                 records say where, and why",
+                self.sum(Counter::PassedUncaptured)
             ),
         })
     }

@@ -23,6 +23,8 @@ const LABELLED: &[Counter] = &[
     Counter::ToClients,
     Counter::Uncaptured,
     Counter::UncapturedBytes,
+    Counter::Unstored,
+    Counter::UnstoredBytes,
     Counter::Turns,
     Counter::TlsFailedPlaintext,
     Counter::TlsFailedVersion,
@@ -84,6 +86,10 @@ impl Board {
         let waiting: u64 = self.counters.iter().map(|c| c.gauge(Gauge::Waiting)).sum();
         let help = "Connections with bytes that wait for their records.";
         out.single("gated_connections", Kind::Gauge, help, waiting as f64);
+        let passing = self.counters.iter().any(|c| c.gauge(Gauge::Passing) > 0);
+        let help =
+            "1 while writes pass before their records are stored (--on-capture-unavailable pass).";
+        out.single("passing", Kind::Gauge, help, f64::from(u8::from(passing)));
         let backlog = self.backlog();
         let help = "Records that were handed to the log and are not back.";
         out.single("backlog_records", Kind::Gauge, help, backlog.records as f64);
@@ -246,8 +252,11 @@ fn traffic(out: &mut Exposition, counted: &Snapshot) {
     }
     let help = "Requests that passed uncaptured, by cause; markers in the records say where.";
     out.family("capture_gap_requests_total", Kind::Counter, help);
-    out.sample(&[("cause", "memory")], get(Counter::Uncaptured));
+    let memory = |all, unstored| get(all) - get(unstored);
+    out.sample(&[("cause", "memory")], memory(Counter::Uncaptured, Counter::Unstored));
+    out.sample(&[("cause", "unstored")], get(Counter::Unstored));
     let help = "Bytes that passed uncaptured, by cause.";
     out.family("capture_gap_bytes_total", Kind::Counter, help);
-    out.sample(&[("cause", "memory")], get(Counter::UncapturedBytes));
+    out.sample(&[("cause", "memory")], memory(Counter::UncapturedBytes, Counter::UnstoredBytes));
+    out.sample(&[("cause", "unstored")], get(Counter::UnstoredBytes));
 }

@@ -43,6 +43,12 @@ impl Board {
             "gaps": {
                 "requests": counted.get(Counter::Uncaptured),
                 "bytes": counted.get(Counter::UncapturedBytes),
+                "writes": counted.get(Counter::PassedUncaptured),
+            },
+            "passing": {
+                "now": self.counters.iter().any(|c| c.gauge(Gauge::Passing) > 0),
+                "writes_early": counted.get(Counter::PassedEarly),
+                "writes_uncaptured": counted.get(Counter::PassedUncaptured),
             },
             "reloads": self.reload.to_json(),
             "counters": counted.to_json(),
