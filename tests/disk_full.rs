@@ -75,6 +75,52 @@ fn a_full_disk_stops_writes_and_nothing_else() {
     drop(disk);
 }
 
+#[test]
+fn a_full_spool_is_announced_answers_503_and_goes_on_when_there_is_room() {
+    let scratch = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(scratch.path(), 64 << 20) else {
+        say("left out: a_full_spool_is_announced_answers_503_and_goes_on_when_there_is_room \
+             (mounting a tmpfs is not permitted)");
+        return;
+    };
+    let state = scratch.path().join("state");
+    let ballast = state.join("ballast");
+    std::fs::write(&ballast, vec![0; 46 << 20]).unwrap();
+    let origin = Origin::answering(|_| ok(b"done"));
+    let nobody = format!("127.0.0.1:{}", crate::rig::port::free());
+    let capture = Capture::of(origin.port()).state(&state).admin().flag("--kafka-brokers", &nobody);
+    let capture = capture.flag("--segment-bytes", "4MiB").flag("--log-reserve", "4MiB");
+    let capture = capture.flag("--hold-timeout", "1s").flag("--readiness-patience", "1s");
+    let tapline = &mut capture.start();
+    let body = "x".repeat(128 << 10);
+    let write = |target: &str| {
+        let mut client = Client::connect(tapline.port());
+        let sent = client.try_send(&request("PUT", target, body.as_bytes()));
+        // 0: the connection broke.
+        sent.and_then(|()| client.try_response("PUT")).map_or(0, |answer| answer.status())
+    };
+    let ready = || Client::connect(tapline.admin()).ask(&bare("GET", "/readyz"));
+    // Into the second segment: four fifths of the disk are in use.
+    (0..40).for_each(|_| assert_eq!(write("/i/_doc/1"), 200, "{}", tapline.output()));
+    let announced = || ready().text().contains("disk_filling");
+    assert!(wait::until(PATIENCE, announced), "{}", ready().text());
+    assert_eq!(ready().status(), 200, "{}", ready().text());
+    let stored = (0..200).take_while(|_| write("/i/_doc/2") == 200).count();
+    assert!(stored < 100, "the disk does not get full: {}", tapline.output());
+    let before = origin.received_bytes();
+    let answers: Vec<u16> = (0..3).map(|_| write("/i/_doc/3")).collect();
+    assert!(answers.contains(&503) && !answers.contains(&200), "{answers:?}");
+    assert_eq!(origin.received_bytes(), before, "what is nowhere was not let through");
+    assert_eq!(Client::connect(tapline.port()).ask(&bare("GET", "/")).status(), 200);
+    assert!(wait::until(PATIENCE, || ready().status() == 503), "{}", ready().text());
+    assert!(ready().text().contains("sink_waiting"), "{}", ready().text());
+    std::fs::remove_file(&ballast).unwrap();
+    assert!(wait::until(PATIENCE, || write("/i/_doc/4") == 200), "{}", tapline.output());
+    assert!(wait::until(PATIENCE, || ready().status() == 200), "{}", ready().text());
+    tapline.kill();
+    drop(disk);
+}
+
 /// A small disk mounted over `state` in a directory of the test, unmounted when dropped.
 pub(crate) struct SmallDisk(std::path::PathBuf);
 

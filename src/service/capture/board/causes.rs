@@ -14,6 +14,9 @@ use crate::{
 /// log's reserve and one more segment.
 const FREE_SHARE_MIN: f64 = 0.05;
 
+/// It is said to fill up when less than this share of it is free.
+const FREE_SHARE_LOW: f64 = 0.2;
+
 impl Board {
     pub(super) fn causes(&self) -> Vec<Cause> {
         let mut causes = Vec::new();
@@ -107,18 +110,23 @@ impl Board {
         let config = &self.facts.config;
         let dir = config.log_dir()?;
         let space = disk::space(&dir).ok()?;
-        let low = space.free_bytes < config.log_reserve + config.segment_bytes
-            || (space.free_bytes as f64) < space.all_bytes as f64 * FREE_SHARE_MIN;
-        low.then(|| Cause {
-            name: "disk_nearly_full",
-            severity: Severity::Degraded,
-            detail: format!(
-                "{} MiB of {} MiB are free where the log {} lies; writes will be held when it is full",
-                space.free_bytes >> 20,
-                space.all_bytes >> 20,
-                dir.display()
-            ),
-        })
+        let below = |share: f64| (space.free_bytes as f64) < space.all_bytes as f64 * share;
+        let room = config.log_reserve + config.segment_bytes;
+        let (name, severity) = if space.free_bytes < room || below(FREE_SHARE_MIN) {
+            ("disk_nearly_full", Severity::Degraded)
+        } else if below(FREE_SHARE_LOW) {
+            ("disk_filling", Severity::Note)
+        } else {
+            return None;
+        };
+        let then = if config.passes() { "pass uncaptured" } else { "be held" };
+        let detail = format!(
+            "{} MiB of {} MiB are free where the log {} lies; writes will {then} when it is full",
+            space.free_bytes >> 20,
+            space.all_bytes >> 20,
+            dir.display()
+        );
+        Some(Cause { name, severity, detail })
     }
 
     fn gaps(&self) -> Option<Cause> {
