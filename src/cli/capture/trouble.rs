@@ -10,9 +10,10 @@ use crate::config::{Policy, TroubleConfig, units};
 #[derive(Debug, Args)]
 #[allow(clippy::doc_markdown, reason = "these texts are the help that users see")]
 pub(super) struct TroubleArguments {
-    /// While Kafka, or a full disk, does not take records: `spool` them in --log and send them in order later; `block`:
-    /// writes wait and are then answered 503; `pass`: writes wait and then go to the source all the same, so that the
-    /// records ARE NO LONGER COMPLETE (a marker in them says what is missing, unless the process is killed meanwhile)
+    /// While Kafka does not take records: `spool` them in --log and send them in order later; `block`: writes wait and
+    /// are then answered 503; `pass`: writes wait and then go to the source all the same, so that the records ARE NO
+    /// LONGER COMPLETE (a marker in them says what is missing, unless the process is killed meanwhile). While the disk
+    /// of the log is full: as `block`, or `pass`
     #[arg(
         long,
         env = "TAPLINE_CAPTURE_ON_CAPTURE_UNAVAILABLE",
