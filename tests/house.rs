@@ -3,6 +3,7 @@
 //!
 //! Every rule is a function from one source to its findings, and each is shown to find something.
 
+mod faults;
 mod source;
 
 use std::collections::BTreeSet;
