@@ -12,6 +12,7 @@ mod admin;
 mod blocking;
 mod clients;
 mod configuration;
+mod descriptors;
 mod disk_full;
 mod doctor;
 mod feed;
