@@ -200,8 +200,8 @@ proptest! {
             }
         }
         // Without provenance the last record closes, and nothing tells its copy from a new connection.
-        let last = records.len() - 1;
         for (at, kind) in damage {
+            let last = records.len() - 1;
             let at = usize::from(at) % records.len();
             match kind {
                 0 => drop(records.remove(at)),
