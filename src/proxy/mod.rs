@@ -27,6 +27,7 @@ mod deadlines;
 mod ends;
 mod expire;
 mod filtered;
+mod gaps;
 mod heartbeat;
 mod hold;
 mod intake;
