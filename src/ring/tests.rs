@@ -1,8 +1,9 @@
 //! The real ring on loopback sockets, where a simulated one cannot know what the kernel does.
+#![allow(unsafe_code)]
 
 use std::{
     net::{TcpListener, TcpStream},
-    os::fd::IntoRawFd,
+    os::fd::{FromRawFd, IntoRawFd},
     time::Duration,
 };
 
@@ -42,4 +43,15 @@ fn a_cancelled_send_ends_although_its_peer_never_reads() {
     assert_eq!(end, Some(Completion::SendFailed(token, Errno(libc::ECANCELED))));
     ring.close(fd, true);
     drop(peer);
+}
+
+#[test]
+fn what_it_connects_is_kept_alive_and_not_delayed() {
+    let mut ring = Uring::new(Options::default()).expect("a ring");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let fd = ring.open(&listener.local_addr().expect("address")).expect("a socket");
+    // SAFETY: the descriptor was made a line above and is nobody's else.
+    let socket = unsafe { socket2::Socket::from_raw_fd(fd.0) };
+    assert!(socket.keepalive().expect("asked") && socket.tcp_nodelay().expect("asked"));
+    assert_eq!(socket.tcp_keepalive_time().expect("asked"), Duration::from_mins(1));
 }

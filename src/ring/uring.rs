@@ -8,13 +8,20 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use io_uring::{EnterFlags, IoUring, Probe, cqueue, opcode, register::Restriction, squeue, types};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
 use super::{
     Chunk, Completion, Errno, Fd, ReceiveEnd, Ring, Segment, SendQueue, Token,
     buffers::{Buffers, GROUP},
     sends::Sends,
 };
+
+/// Of connections that we make, as of those that we accept: a peer, or what is between, that is gone without a word is
+/// found out within two minutes, and a balancer does not take a quiet connection for an idle one.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_mins(1))
+    .with_interval(Duration::from_secs(15))
+    .with_retries(4);
 
 /// Sizes of a ring.
 #[derive(Clone, Copy, Debug)]
@@ -198,6 +205,7 @@ impl Ring for Uring {
     fn open(&mut self, address: &SocketAddr) -> Result<Fd, Errno> {
         let socket = Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))
             .and_then(|socket| socket.set_tcp_nodelay(true).map(|()| socket))
+            .and_then(|socket| socket.set_tcp_keepalive(&KEEPALIVE).map(|()| socket))
             .map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EIO)))?;
         Ok(Fd(std::os::fd::IntoRawFd::into_raw_fd(socket)))
     }
