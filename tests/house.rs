@@ -36,7 +36,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "proxy",
         &["capture", "config", "filter", "http", "net", "observe", "ring", "sink", "sys", "tls"],
     ),
-    ("target", &["http", "ring", "sys", "tls"]),
+    ("target", &["http", "net", "ring", "sys", "tls"]),
     ("feed", &["config", "kafka", "log", "observe"]),
     ("outcome", &["sys"]),
     ("replay", &["es", "feed", "http", "proto", "rewrite"]),

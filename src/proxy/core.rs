@@ -1,6 +1,6 @@
 //! What all connections of a worker share: the ring, the recorder, settings, time.
 
-use std::{rc::Rc, sync::Arc};
+use std::{net::SocketAddr, rc::Rc, sync::Arc};
 
 use super::{Haste, Settings, outstanding::Epochs, timers::Timers};
 use crate::{
@@ -33,6 +33,8 @@ pub(super) struct Drain {
 pub(super) struct Core<R: Ring> {
     pub(super) ring: R,
     pub(super) settings: Settings,
+    /// Of the source, as its name leads there now.
+    pub(super) source_addresses: Arc<[SocketAddr]>,
     /// What new requests are changed by: a copy of the worker's own, so that no two workers meet at its counts.
     pub(super) filter: Option<Rc<Filter>>,
     pub(super) recorder: Recorder,

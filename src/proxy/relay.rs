@@ -223,7 +223,7 @@ impl Connection {
         attempt: usize,
         last: Errno,
     ) {
-        let Some(address) = core.settings.source_addresses.get(attempt).copied() else {
+        let Some(address) = core.source_addresses.get(attempt).copied() else {
             self.source_unreachable(core, &last.to_string());
             return;
         };

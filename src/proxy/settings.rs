@@ -8,6 +8,7 @@ use crate::{
     config::{Deadlines, ProxyProtocol, limits},
     filter::Filter,
     http,
+    net::Addresses,
     tls::{Acceptor, Trust},
 };
 
@@ -16,7 +17,7 @@ use crate::{
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Settings {
     /// Addresses of the source, tried in turn.
-    pub source_addresses: Vec<SocketAddr>,
+    pub source_addresses: Arc<Addresses>,
     /// TLS to clients; `None`: plaintext.
     pub tls: Option<Acceptor>,
     /// TLS to the source; `None`: plaintext.
@@ -61,7 +62,7 @@ impl Settings {
     /// Defaults for a source.
     pub fn new(source_name: impl Into<String>, source_addresses: Vec<SocketAddr>) -> Self {
         Self {
-            source_addresses,
+            source_addresses: Addresses::new(source_addresses),
             tls: None,
             source_tls: None,
             source_name: source_name.into(),

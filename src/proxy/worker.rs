@@ -49,6 +49,8 @@ pub struct Worker<R: Ring> {
     accepted_anew: u64,
     /// Filters that took the place of the first.
     filters_seen: u64,
+    /// Changes of the source's addresses.
+    addresses_seen: u64,
 }
 
 /// A listening socket of a worker.
@@ -106,6 +108,7 @@ impl<R: Ring> Worker<R> {
         let filter = settings.filter.as_ref().and_then(own);
         let core = Core {
             ring,
+            source_addresses: settings.source_addresses.current(),
             settings,
             filter,
             recorder,
@@ -144,6 +147,7 @@ impl<R: Ring> Worker<R> {
             next_drain_scan_ns: u64::MAX,
             accepted_anew: 0,
             filters_seen: 0,
+            addresses_seen: 0,
         }
     }
 
@@ -166,6 +170,10 @@ impl<R: Ring> Worker<R> {
         // Before what came in is looked at: what comes after a reload is under its filter.
         if let Some(filter) = self.control.filter_since(&mut self.filters_seen) {
             self.core.filter = own(&filter);
+        }
+        let addresses = &self.core.settings.source_addresses;
+        if let Some(addresses) = addresses.since(&mut self.addresses_seen) {
+            self.core.source_addresses = addresses;
         }
         let mut completions = std::mem::take(&mut self.completions);
         let is_chunk = |completion: &&Completion| matches!(completion, Completion::Received(..));

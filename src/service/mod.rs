@@ -6,6 +6,7 @@ pub mod capture;
 mod checks;
 pub mod preflight;
 pub mod replay;
+mod resolver;
 mod signals;
 mod sinks;
 

@@ -142,7 +142,7 @@ impl Connection {
     fn connect_to<R: Ring>(&mut self, core: &mut Core<R>, fd: Fd, address: usize, tried: usize) {
         self.state = State::Connecting { address, tried, late: false };
         self.connecting = true;
-        core.ring.connect(self.token, fd, &core.settings.addresses[address]);
+        core.ring.connect(self.token, fd, &core.addresses[address]);
         let timeout = core.settings.connect_timeout;
         self.expire_after(core, timeout);
     }
@@ -209,12 +209,12 @@ impl Connection {
         }
         // A connect is only ever cancelled here by its deadline.
         let why = if late { Broken::ConnectTimeout } else { Broken::Connect(errno) };
-        let count = core.settings.addresses.len();
+        let count = core.addresses.len();
         if tried >= count {
             return self.give_up(core, why, false);
         }
         let address = (address + 1) % count;
-        match core.ring.open(&core.settings.addresses[address]) {
+        match core.ring.open(&core.addresses[address]) {
             Ok(fd) => {
                 self.fd = Some(fd);
                 self.connect_to(core, fd, address, tried + 1);

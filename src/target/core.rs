@@ -1,6 +1,6 @@
 //! What all connections of a worker share: the ring, settings, time, who is idle, and what they have to hand back.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
 use super::{Broken, Counter, Counters, Job, Reply, Settings, link::unstarted};
 use crate::ring::{Ring, SendQueue};
@@ -8,6 +8,8 @@ use crate::ring::{Ring, SendQueue};
 pub(super) struct Core<R: Ring> {
     pub(super) ring: R,
     pub(super) settings: Settings,
+    /// Of the target, as its name leads there now.
+    pub(super) addresses: Arc<[SocketAddr]>,
     pub(super) counters: Arc<Counters>,
     /// The time of this turn.
     pub(super) now_ns: u64,
@@ -30,6 +32,7 @@ impl<R: Ring> Core<R> {
     pub(super) fn new(ring: R, settings: Settings, counters: Arc<Counters>, now_ns: u64) -> Self {
         Self {
             ring,
+            addresses: settings.addresses.current(),
             settings,
             counters,
             now_ns,

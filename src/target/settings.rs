@@ -1,15 +1,15 @@
 //! What a worker is told once.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use crate::{http::Limits, tls::Trust};
+use crate::{http::Limits, net::Addresses, tls::Trust};
 
 /// What to connect to, and every bound of it.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The target's addresses, at least one: new connections go to one after the other, and to the next where one
     /// cannot be connected to.
-    pub addresses: Vec<SocketAddr>,
+    pub addresses: Arc<Addresses>,
     /// TLS, and whom it trusts; `None`: plaintext.
     pub tls: Option<Trust>,
     /// How long one address may take to answer a connect, the handshake of TLS included.
@@ -31,7 +31,7 @@ impl Settings {
     /// The settings for a target at `addresses`.
     pub fn new(addresses: Vec<SocketAddr>) -> Self {
         Self {
-            addresses,
+            addresses: Addresses::new(addresses),
             tls: None,
             connect_timeout: Duration::from_secs(10),
             response_timeout: Duration::from_secs(150),

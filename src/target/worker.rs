@@ -21,6 +21,8 @@ pub struct Worker<R: Ring> {
     link: WorkerEnd,
     /// The conductor's queue was full.
     blocked: bool,
+    /// Changes of the target's addresses.
+    addresses_seen: u64,
 }
 
 /// What a worker is made of.
@@ -41,7 +43,7 @@ impl<R: Ring> Worker<R> {
     /// A worker without connections. `now_ns` is of the clock that it will be turned with.
     pub fn new(parts: Parts<R>, now_ns: u64) -> Self {
         let Parts { mut ring, settings, counters, bell, link } = parts;
-        assert!(!settings.addresses.is_empty(), "invariant: a target has an address");
+        assert!(!settings.addresses.current().is_empty(), "invariant: a target has an address");
         assert!(settings.connections_max > 0, "invariant: a job needs a connection");
         ring.wake_on(Fd(std::os::fd::AsRawFd::as_raw_fd(bell.event())));
         Self {
@@ -52,6 +54,7 @@ impl<R: Ring> Worker<R> {
             bell,
             link,
             blocked: false,
+            addresses_seen: 0,
         }
     }
 
@@ -71,6 +74,9 @@ impl<R: Ring> Worker<R> {
         self.core.ring.wait_for_many(many, TURN_PATIENCE, timeout, &mut self.completions)?;
         self.bell.unpark();
         self.core.now_ns = clock();
+        if let Some(addresses) = self.core.settings.addresses.since(&mut self.addresses_seen) {
+            self.core.addresses = addresses;
+        }
         let mut completions = std::mem::take(&mut self.completions);
         completions.drain(..).for_each(|completion| self.handle(completion));
         self.completions = completions;
@@ -177,8 +183,8 @@ impl<R: Ring> Worker<R> {
             if pool.len() >= core.settings.connections_max {
                 return waiting.push_front(job);
             }
-            let address = pool.next_address(core.settings.addresses.len());
-            match core.ring.open(&core.settings.addresses[address]) {
+            let address = pool.next_address(core.addresses.len());
+            match core.ring.open(&core.addresses[address]) {
                 Ok(fd) => pool.add().connect(core, job, fd, address),
                 Err(errno) => {
                     core.counters.add(Counter::NoDescriptors, 1);

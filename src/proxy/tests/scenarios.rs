@@ -236,7 +236,9 @@ fn sim_each_address_of_the_source_has_its_own_time_to_answer() {
         setup.connect_ns_max = 9_900_000_000;
         setup.faults.connect_refused = 400;
         setup.drain_ns = START_NS + 60_000_000_000;
-        setup.settings.source_addresses.push("10.0.0.2:9200".parse().expect("an address"));
+        let mut addresses = setup.settings.source_addresses.current().to_vec();
+        addresses.push("10.0.0.2:9200".parse().expect("an address"));
+        setup.settings.source_addresses.replace(addresses);
         let requests = vec![request(0, "GET", "_doc/1", "", Malformed::No)];
         let world = run(seed, setup, client(requests, End::Close));
         let text = String::from_utf8_lossy(&world.clients[0].received).into_owned();

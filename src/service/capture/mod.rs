@@ -34,10 +34,11 @@ use self::{
     supervisor::{Stage, Supervisor},
 };
 use super::{
-    Event, checks, signals,
+    Event, checks, resolver, signals,
     sinks::{self, Origin},
 };
 use crate::{
+    admin::Kind,
     capture::Identity,
     config::{CaptureConfig, Loaded, RedactionConfig},
     filter::{Filter, Redaction},
@@ -167,6 +168,10 @@ fn start(
              captured need not be complete; tapline log verify says where it is not"
         );
     }
+    let source_addresses = Arc::clone(&settings.source_addresses);
+    resolver::follow("source", config.source.clone(), Arc::clone(&source_addresses))
+        .map_err(failed)?;
+
     drop(starting);
     let control = Arc::new(Control::default());
     let counters: Vec<Arc<Counters>> = (0..workers).map(|_| Arc::default()).collect();
@@ -200,7 +205,12 @@ fn start(
     // What can change at SIGHUP, in the order in which it does.
     let mut hooks = vec![log_level(), filters(Arc::clone(&control))];
     hooks.extend(secure::hooks(acceptor.as_ref(), trust.as_ref()));
-    let extras = secure::extras(acceptor.as_ref(), config);
+    let mut extras = secure::extras(acceptor.as_ref(), config);
+    extras.metrics.push(Box::new(move |out| {
+        let help = "Times that the source's name led to other addresses.";
+        let changes = source_addresses.changes() as f64;
+        out.single("source_address_changes_total", Kind::Counter, help, changes);
+    }));
     let watch = Box::pin(secure::watch(acceptor, counters.clone()));
     let reload = Reload::new(reread, hooks, effective.clone());
     let facts = Facts {

@@ -8,6 +8,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use super::super::resolver;
 use crate::{
     config::replay::ReplayConfig,
     observe::{ExitCode, Failure},
@@ -33,11 +34,13 @@ struct Member {
 }
 
 impl Crew {
-    /// Starts the threads. The target's name is resolved once.
+    /// Starts the threads.
     pub(super) fn hire(config: &ReplayConfig, conductor: &Arc<Bell>) -> Result<Self, Failure> {
         let cpus = config.cpus.clone().unwrap_or_else(cpu::usable).0;
         let workers = config.workers.unwrap_or_else(|| cpus.len().saturating_sub(1).max(1));
         let settings = settings(config, addresses(config)?)?;
+        resolver::follow("target", config.target.clone(), Arc::clone(&settings.addresses))
+            .map_err(|error| Failure::new(ExitCode::Failed, error))?;
         let mut members = Vec::new();
         for number in 0..workers {
             let bell =

@@ -180,3 +180,16 @@ fn ends_of_connections_are_told_apart_over_real_sockets() {
     assert_eq!(counters.get(Counter::Early), 1);
     assert_eq!(counters.get(Counter::Opened), counters.get(Counter::Closed));
 }
+
+#[test]
+fn new_connections_go_where_the_name_leads_now() {
+    let nowhere = TcpListener::bind("127.0.0.1:0").and_then(|gone| gone.local_addr());
+    let settings = Settings::new(vec![nowhere.expect("an address")]);
+    let addresses = Arc::clone(&settings.addresses);
+    let mut running = Running::with(settings);
+    let refused = running.ask(vec![request("/1", 1)]);
+    assert!(matches!(refused[0].result, Err(Broken::Connect(_))), "{:?}", refused[0].result);
+    assert!(addresses.replace(vec![serve()]));
+    assert_eq!(body(&running.ask(vec![request("/1", 7)])[0]), "7");
+    running.end();
+}

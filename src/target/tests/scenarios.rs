@@ -7,7 +7,10 @@ use super::{
     peer::Manners,
     world::{Setup, World},
 };
-use crate::target::{Broken, Counter};
+use crate::{
+    net::Addresses,
+    target::{Broken, Counter},
+};
 
 fn run(setup: Setup) -> World {
     let mut world = World::build(7, setup);
@@ -67,7 +70,7 @@ fn a_silent_target_is_given_up_in_time() {
 #[test]
 fn every_address_is_tried_and_the_last_failure_told() {
     let mut setup = Setup { calm: false, jobs: 2, ..Setup::quiet() };
-    setup.settings.addresses = vec!["10.0.0.1:1".parse().expect("address"); 3];
+    setup.settings.addresses = Addresses::new(vec!["10.0.0.1:1".parse().expect("address"); 3]);
     setup.faults.connect_refused = 1000;
     let world = run(setup);
     assert_eq!(world.counters.get(Counter::ConnectFailures), 6);
