@@ -26,6 +26,7 @@ mod house;
 mod kafka_security;
 mod kill9;
 mod logging;
+mod memory;
 mod moving;
 mod nodes;
 mod passing;

@@ -39,6 +39,12 @@ impl BlockPool {
         }
     }
 
+    /// Frees what is kept: memory is short.
+    pub fn trim(&mut self) {
+        self.free = Default::default();
+        self.kept_bytes = 0;
+    }
+
     /// Makes room for `more` bytes in `block`, by moving to a larger class when needed.
     pub fn grow(&mut self, block: &mut Vec<u8>, more: usize) {
         if block.capacity() - block.len() >= more {

@@ -22,6 +22,8 @@ pub struct Record {
     pub held: bool,
     /// Between which of its worker's heartbeats it was made, modulo 2^16.
     pub epoch: u16,
+    /// The memory that its worker counts for it until it is back.
+    pub memory: u32,
 }
 
 impl Record {

@@ -73,6 +73,11 @@ impl Stream {
         !self.open.is_empty()
     }
 
+    /// Memory of the open record, bytes.
+    pub fn open_memory(&self) -> u64 {
+        self.open.capacity() as u64
+    }
+
     /// Bytes of the open record.
     pub fn open_bytes(&self) -> usize {
         self.open.len()
@@ -170,7 +175,7 @@ impl Stream {
         put_provenance(&mut bytes, identity.incarnation, identity.worker, sequence, &notes);
         self.requests_before += std::mem::take(&mut self.requests_open);
         self.hint_bytes = bytes.len() as u32;
-        Record { bytes, owner, number: self.finished, held, epoch: 0 }
+        Record { bytes, owner, number: self.finished, held, epoch: 0, memory: 0 }
     }
 
     /// The next record is likely to be small: forget how large the last one was.

@@ -8,6 +8,9 @@ pub const QUEUE_HIGH_BYTES: u64 = 512 << 10;
 pub const QUEUE_LOW_BYTES: u64 = 128 << 10;
 /// Held and not yet durable on one connection before reading from its client stops: a 100 MB bulk flows through it.
 pub const HOLD_WINDOW_BYTES: u64 = 4 << 20;
+/// Read of a client at a time while the memory for records is used up: a record of it fits into the smallest
+/// block.
+pub const PRESSED_RECEIVE_BYTES: u32 = 3 << 10;
 /// Requests of one connection without an answer before reading from its client stops.
 pub const PIPELINE_DEPTH_MAX: usize = 128;
 /// A record is finished when it has grown to this, or to the limit if that is lower.

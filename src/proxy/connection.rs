@@ -94,6 +94,8 @@ pub(super) struct Connection {
     pub(super) ageing: bool,
     /// On the list of connections that wait for the memory budget.
     pub(super) over_budget: bool,
+    /// [`Connection::uncounted_memory`] as it was counted last.
+    pub(super) open_bytes: u64,
     pub(super) opened_ns: u64,
     /// In a drain: when it was last seen to be busy; 0: not looked at yet.
     pub(super) busy_ns: u64,
@@ -243,6 +245,7 @@ impl Connection {
             dirty: false,
             ageing: false,
             over_budget: false,
+            open_bytes: 0,
             opened_ns: 0,
             busy_ns: 0,
             leaving: false,
@@ -272,6 +275,12 @@ impl Connection {
             && self.client.is_flushed()
             && self.source.is_flushed()
             && !self.tunnel
+    }
+
+    /// Memory of what the client sent that is in no record handed over: the open record, and what waits for the source
+    /// to take it.
+    pub(super) fn uncounted_memory(&self) -> u64 {
+        self.stream.open_memory() + self.source.backlog()
     }
 
     /// Takes up another filter, unless something that was begun under the old one still goes on.

@@ -51,6 +51,9 @@ pub(super) struct Core<R: Ring> {
     pub(super) starved: Vec<Token>,
     /// Connections that wait for the memory budget.
     pub(super) over_budget: Vec<Token>,
+    /// The memory budget is used up: what has to be held is not read, and the rest in small steps, so that no turn
+    /// takes much of every client.
+    pub(super) pressed: bool,
     /// Records are not stored for so long that nothing waits for them; see [`super::passing`].
     pub(super) passing: bool,
     /// What passed uncaptured meanwhile on connections that do not say so themselves.
@@ -83,14 +86,30 @@ pub(super) struct Recorder {
     pub(super) epochs: Epochs,
     /// What all records say together.
     pub(super) told: Told,
-    /// Bytes of records handed over and not yet back.
+    /// Memory of records handed over and not yet back.
     pub(super) unacknowledged_bytes: u64,
+    /// Memory of what clients sent that is before or behind that, as of the last turn of each connection.
+    pub(super) open_bytes: u64,
     pub(super) unacknowledged_bytes_max: u64,
 }
 
 impl Recorder {
     pub(super) fn is_over_budget(&self) -> bool {
         self.unacknowledged_bytes > self.unacknowledged_bytes_max
+    }
+
+    /// Whether clients are to be read with care, given whether they have been: with what is before and behind
+    /// the log the budget is used up, or nearly is still.
+    pub(super) fn is_pressed(&self, has_been: bool) -> bool {
+        let max = self.unacknowledged_bytes_max;
+        let mark = if has_been { max / 4 * 3 } else { max };
+        self.unacknowledged_bytes + self.open_bytes > mark
+    }
+
+    /// Takes note of what a connection holds now.
+    pub(super) fn recount(&mut self, counted: &mut u64, now: u64) {
+        self.open_bytes = self.open_bytes.saturating_sub(*counted) + now;
+        *counted = now;
     }
 
     /// The budget is used up so far that what could pass uncaptured has to, at once.
@@ -125,7 +144,8 @@ impl Recorder {
     /// Puts a record on its way.
     pub(super) fn push(&mut self, mut record: Record, counters: &Counters) {
         record.epoch = self.epochs.sent();
-        self.unacknowledged_bytes += record.bytes.len() as u64;
+        record.memory = record.bytes.capacity() as u32;
+        self.unacknowledged_bytes += u64::from(record.memory);
         counters.add(Counter::Records, 1);
         counters.add(Counter::RecordBytes, record.bytes.len() as u64);
         self.batch.push(record);

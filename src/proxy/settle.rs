@@ -201,7 +201,7 @@ impl Connection {
 
     /// Whether more may be read from the client.
     fn has_room<R: Ring>(&mut self, core: &mut Core<R>) -> bool {
-        if !self.hold.is_empty() && core.recorder.is_over_budget() {
+        if core.pressed && (!self.hold.is_empty() || self.source.backlog() > 0) {
             if !self.over_budget {
                 self.over_budget = true;
                 core.counters.add(Counter::BudgetPauses, 1);
@@ -279,7 +279,11 @@ fn settle_receive<R: Ring>(core: &mut Core<R>, side: &mut Side, token: Token, op
     match (side.receiving, open) {
         (Receiving::Off, true) => {
             side.receiving = Receiving::On;
-            core.ring.receive(token, fd);
+            if core.pressed && token.side() == CLIENT {
+                core.ring.receive_once(token, fd, limits::PRESSED_RECEIVE_BYTES);
+            } else {
+                core.ring.receive(token, fd);
+            }
         }
         (Receiving::On, false) => {
             side.receiving = Receiving::Stopping;

@@ -102,6 +102,7 @@ impl<R: Ring> Worker<R> {
             epochs: Epochs::default(),
             told: Told::default(),
             unacknowledged_bytes: 0,
+            open_bytes: 0,
             unacknowledged_bytes_max: settings.unacknowledged_bytes_max,
         };
         let look = settings.deadlines.period().unwrap_or_default();
@@ -120,6 +121,7 @@ impl<R: Ring> Worker<R> {
             holding: Vec::new(),
             starved: Vec::new(),
             over_budget: Vec::new(),
+            pressed: false,
             passing: false,
             passed: None,
             opened: Opened::default(),
@@ -182,6 +184,7 @@ impl<R: Ring> Worker<R> {
         self.completions = completions;
         self.check_control();
         self.check_timers();
+        self.check_budget();
         self.check_holding();
         self.settle();
         self.check_age();
@@ -324,7 +327,6 @@ impl<R: Ring> Worker<R> {
 
     /// Records that came back: their memory is what may be sent now, or is used again.
     fn take_returned(&mut self) {
-        let was_over = self.core.recorder.is_over_budget();
         let mut any = false;
         while let Some(batch) = self.sink.as_ref().and_then(WorkerEnd::returned) {
             any = true;
@@ -333,11 +335,11 @@ impl<R: Ring> Worker<R> {
             counters.add(Counter::RecordsReturned, batch.len() as u64);
             self.outstanding.back(batch.len(), now_ns, |ns| counters.observe(Timing::Durable, ns));
             for record in batch {
-                let bytes = record.bytes.len() as u64;
+                let (bytes, memory) = (record.bytes.len(), u64::from(record.memory));
                 self.core.recorder.epochs.back(record.epoch);
                 let unacknowledged = &mut self.core.recorder.unacknowledged_bytes;
-                *unacknowledged = unacknowledged.saturating_sub(bytes);
-                self.core.counters.add(Counter::RecordBytesReturned, bytes);
+                *unacknowledged = unacknowledged.saturating_sub(memory);
+                self.core.counters.add(Counter::RecordBytesReturned, bytes as u64);
                 let mut memory = Some(record.bytes);
                 if record.held
                     && let Some((connection, _)) = self.find(Token::from_bits(record.owner))
@@ -354,11 +356,29 @@ impl<R: Ring> Worker<R> {
         if any {
             self.core.counters.set(Gauge::OldestUnixNs, self.outstanding.oldest_unix_ns());
         }
-        if was_over && !self.core.recorder.is_over_budget() {
+    }
+
+    /// Whether memory is short, and what follows for those who send.
+    fn check_budget(&mut self) {
+        let pressed = self.core.recorder.is_pressed(self.core.pressed);
+        if pressed == std::mem::replace(&mut self.core.pressed, pressed) {
+            return;
+        }
+        if !pressed {
             for token in std::mem::take(&mut self.core.over_budget) {
                 if let Some((connection, _)) = self.find(token) {
                     connection.over_budget = false;
                 }
+            }
+            return;
+        }
+        self.core.recorder.pool.trim();
+        // Whoever is read without a bound could fill the buffers of a turn by itself, one after the other.
+        for index in self.connections.indexes() {
+            let Some(connection) = self.connections.at(index) else { continue };
+            if connection.client.receiving == Receiving::On {
+                connection.client.receiving = Receiving::Stopping;
+                self.core.ring.stop_receiving(connection.token);
             }
         }
     }
@@ -478,7 +498,10 @@ impl<R: Ring> Worker<R> {
         for index in dirty.drain(..) {
             let Some(connection) = self.connections.at(index) else { continue };
             connection.dirty = false;
-            if connection.settle(&mut self.core) {
+            let over = connection.settle(&mut self.core);
+            let open = if over { 0 } else { connection.uncounted_memory() };
+            self.core.recorder.recount(&mut connection.open_bytes, open);
+            if over {
                 self.core.counters.add(Counter::Closed, 1);
                 if !connection.has_bytes {
                     self.core.counters.add(Counter::Empty, 1);
@@ -510,6 +533,8 @@ impl<R: Ring> Worker<R> {
                     return true;
                 }
                 connection.finish_record(&mut self.core.recorder, &self.core.counters, false);
+                let open = connection.uncounted_memory();
+                self.core.recorder.recount(&mut connection.open_bytes, open);
                 connection.stream.forget_size();
             }
             connection.ageing = false;

@@ -145,6 +145,8 @@ pub trait Ring {
     fn connect(&mut self, token: Token, fd: Fd, address: &SocketAddr);
     /// Receives into provided buffers until stopped.
     fn receive(&mut self, token: Token, fd: Fd);
+    /// Receives once, into one provided buffer, `bytes` at most; [`ReceiveEnd::Rearm`] follows the data.
+    fn receive_once(&mut self, token: Token, fd: Fd, bytes: u32);
     /// Asks for the receive of `token` to end; [`Completion::ReceiveEnded`] follows, perhaps after more data.
     fn stop_receiving(&mut self, token: Token);
     /// Reports a reset even while nothing is being received on `fd`, until cancelled.

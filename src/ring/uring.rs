@@ -229,6 +229,12 @@ impl Ring for Uring {
         self.start(entry, Kind::Receive, token.to_bits());
     }
 
+    fn receive_once(&mut self, token: Token, fd: Fd, bytes: u32) {
+        let entry = opcode::Recv::new(types::Fd(fd.0), std::ptr::null_mut(), bytes);
+        let entry = entry.buf_group(GROUP).build().flags(squeue::Flags::BUFFER_SELECT);
+        self.start(entry, Kind::Receive, token.to_bits());
+    }
+
     fn stop_receiving(&mut self, token: Token) {
         let target = user_data(Kind::Receive, token.to_bits());
         let entry = opcode::AsyncCancel2::new(types::CancelBuilder::user_data(target)).build();

@@ -469,7 +469,8 @@ impl<B: Broker, S: Shelf> Fifo<B, S> {
             }
             bytes += payload.len();
             self.in_hand_bytes += payload.len();
-            let record = Record { bytes: payload, owner: 0, number: 0, held: false, epoch: 0 };
+            let record =
+                Record { bytes: payload, owner: 0, number: 0, held: false, epoch: 0, memory: 0 };
             self.enter(Lease { record, partition: 0, origin: Origin::Spool(ticket) });
         }
         Ok(())

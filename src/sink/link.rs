@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     fn record(number: u32) -> Record {
-        Record { bytes: vec![0; 8], owner: 0, number, held: true, epoch: 0 }
+        Record { bytes: vec![0; 8], owner: 0, number, held: true, epoch: 0, memory: 0 }
     }
 
     #[test]

@@ -82,6 +82,12 @@ impl KafkaSettings {
         &self.brokers
     }
 
+    /// Another value than ours, for a broker that is none.
+    #[cfg(test)]
+    pub(super) fn set(&mut self, name: &str, value: &str) {
+        self.config.set(name, value);
+    }
+
     /// The producer's properties.
     pub fn client(&self) -> &ClientConfig {
         &self.config

@@ -109,7 +109,7 @@ fn sim_what_passes_uncaptured_is_marked_as_soon_as_records_are_stored_again() {
         setup.settings.hold_timeout = Some(Duration::from_secs(2));
         setup.settings.pass = true;
         // Used up between two requests, not within one.
-        setup.settings.unacknowledged_bytes_max = 32 << 10;
+        setup.settings.unacknowledged_bytes_max = 96 << 10;
         setup.settings.record_bytes_max = 2 << 10;
         setup.temper.dies_ns = 0;
         setup.temper.revives_ns = START_NS + 10_000_000_000;

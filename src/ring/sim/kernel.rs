@@ -174,7 +174,7 @@ impl SimRing {
         let Some(socket) = sockets.get_mut(&fd) else { return };
         let Some(id) = socket.link else { return };
         let Some(receive) = socket.get(Kind::Receive) else { return };
-        let (token, cancelled) = (receive.token, receive.cancelled);
+        let (token, cancelled, once) = (receive.token, receive.cancelled, receive.once);
         let mut end = |end| receive.end(Completion::ReceiveEnded(token, end));
         let waiting = net.link(id).to_worker.bytes.len();
         if cancelled && (waiting == 0 || net.random.chance(600)) {
@@ -200,7 +200,8 @@ impl SimRing {
             end(ReceiveEnd::NoBuffers);
             return;
         }
-        let n = net.random.part(waiting.min(memory.size_bytes()));
+        let most = waiting.min(memory.size_bytes()).min(once.unwrap_or(usize::MAX));
+        let n = net.random.part(most);
         let bytes = &mut net.link(id).to_worker.bytes;
         let Some(chunk) = memory.fill(bytes.iter().take(n).copied()) else {
             end(ReceiveEnd::NoBuffers);
@@ -208,7 +209,7 @@ impl SimRing {
         };
         bytes.drain(..chunk.len as usize);
         receive.done.push_back(Completion::Received(token, chunk));
-        if net.random.chance(rearm) {
+        if once.is_some() || net.random.chance(rearm) {
             receive.end(Completion::ReceiveEnded(token, ReceiveEnd::Rearm));
         }
     }

@@ -140,6 +140,12 @@ impl Ring for SimRing {
         socket.start(Kind::Receive, token);
     }
 
+    fn receive_once(&mut self, token: Token, fd: Fd, bytes: u32) {
+        self.receive(token, fd);
+        let receive = self.socket(fd).get(Kind::Receive);
+        receive.expect("invariant: just begun").once = Some(bytes as usize);
+    }
+
     fn stop_receiving(&mut self, token: Token) {
         // A cancel that finds nothing is none: the receive ended meanwhile.
         for socket in self.sockets.values_mut() {

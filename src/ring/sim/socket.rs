@@ -34,6 +34,8 @@ pub(super) struct Operation {
     pub(super) over: bool,
     /// What the worker has not been told.
     pub(super) done: VecDeque<Completion>,
+    /// For a receive: it ends with its first data, of which there is no more than this.
+    pub(super) once: Option<usize>,
     /// For a send: what is left.
     pub(super) queue: SendQueue,
     /// For a send: what went.
@@ -64,6 +66,7 @@ impl Socket {
             cancelled: false,
             over: false,
             done: VecDeque::new(),
+            once: None,
             queue: SendQueue::default(),
             sent: 0,
             due: None,

@@ -204,6 +204,7 @@ impl World {
                 number: mark.number,
                 held,
                 epoch: 0,
+                memory: 0,
             };
             let link = connection.link;
             if let Some(fifo) = &mut self.fifo {
