@@ -4,8 +4,9 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::rig::client::{Client, request};
+use crate::rig::client::{Client, bare, request};
 use crate::rig::kafka::Kafka;
 use crate::rig::origin::{Origin, ok};
 use crate::rig::tapline::{Capture, Outcome, run};
@@ -15,15 +16,21 @@ const USAGE: i32 = 64;
 const UNAVAILABLE: i32 = 69;
 const CONFIG: i32 = 78;
 
+/// Bound, but not listening: nobody can take it for the proxy.
+fn bound(port: u16) -> socket2::Socket {
+    let taken = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let address: std::net::SocketAddr = ([127, 0, 0, 1], port).into();
+    taken.bind(&address.into()).unwrap();
+    taken
+}
+
 #[test]
 fn an_address_in_use_is_named() {
     let capture = Capture::of(port::free());
     let port = capture.port();
-    // Bound, but not listening: nobody can take it for the proxy.
-    let taken = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    let address: std::net::SocketAddr = ([127, 0, 0, 1], port).into();
-    taken.bind(&address.into()).unwrap();
+    let taken = bound(port);
     assert_says(&capture.refusal(), CONFIG, &[&port.to_string(), "in use"]);
+    drop(taken);
 
     let listening = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
     let listener = TcpListener::bind(("127.0.0.1", listening)).unwrap();
@@ -41,6 +48,26 @@ fn an_address_in_use_is_named() {
     ]);
     assert_says(&outcome, CONFIG, &[&listening.to_string(), "in use"]);
     drop(listener);
+}
+
+/// A process that was killed may be gone while its rings, and with them its listening sockets, are still being taken
+/// down: whoever restarts it at once must not be refused for good.
+#[test]
+fn an_address_that_is_about_to_be_free_is_waited_for() {
+    let origin = Origin::answering(|_| ok(b"here"));
+    for workers in ["1", "2"] {
+        let capture = Capture::of(origin.port()).flag("--workers", workers);
+        let port = capture.port();
+        let taken = bound(port);
+        let holder = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(300));
+            drop(taken);
+        });
+        let tapline = capture.start();
+        holder.join().unwrap();
+        assert_eq!(Client::connect(port).ask(&bare("GET", "/")).text(), "here");
+        assert!(tapline.output().contains("listen.waiting"), "{}", tapline.output());
+    }
 }
 
 #[test]

@@ -20,6 +20,13 @@ pub struct ListenError {
     error: io::Error,
 }
 
+impl ListenError {
+    /// Somebody else listens there.
+    pub fn is_in_use(&self) -> bool {
+        self.error.kind() == io::ErrorKind::AddrInUse
+    }
+}
+
 impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { address, error } = self;

@@ -1,11 +1,16 @@
 //! What is looked at before anything starts. Every finding says what to do.
 
-use std::{net::SocketAddr, os::fd::OwnedFd};
+use std::{
+    net::SocketAddr,
+    os::fd::OwnedFd,
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
     admin::Door,
     config::{AdminConfig, CaptureConfig},
-    net::Doors,
+    net::{Doors, ListenError},
     observe::{ExitCode, Failure},
     ring::{Options, probe},
     sys::{limits, passed},
@@ -83,7 +88,7 @@ pub(super) fn doors(
     }
     let passed = passed::descriptors();
     if passed.is_empty() {
-        return Doors::bind(&config.listen, workers).map_err(Failure::configuration);
+        return bind(&config.listen, workers).map_err(Failure::configuration);
     }
     let doors = Doors::adopt(passed, passed::FIRST).map_err(Failure::configuration)?;
     let text = |addresses: &[SocketAddr]| {
@@ -97,6 +102,31 @@ pub(super) fn doors(
     );
     Ok(doors)
 }
+
+/// Sockets of our own. A process that was killed may be gone while the kernel still takes its rings down, and with them
+/// its listening sockets: an address in use is waited for.
+fn bind(listen: &[SocketAddr], workers: usize) -> Result<Doors, ListenError> {
+    let until = Instant::now() + ADDRESS_PATIENCE;
+    let mut said = false;
+    loop {
+        match Doors::bind(listen, workers) {
+            Err(error) if error.is_in_use() && Instant::now() < until => {
+                if !std::mem::replace(&mut said, true) {
+                    tracing::warn!(
+                        event = "listen.waiting",
+                        "{error}. Waiting for it to be let go"
+                    );
+                }
+                thread::sleep(ADDRESS_PAUSE);
+            }
+            done => return done,
+        }
+    }
+}
+
+/// For how long an address in use is waited for, and how often it is tried.
+const ADDRESS_PATIENCE: Duration = Duration::from_secs(5);
+const ADDRESS_PAUSE: Duration = Duration::from_millis(20);
 
 /// The admin endpoint of the process that is taken over from, unless this one is to have it elsewhere.
 pub(super) fn inherited_admin(config: &AdminConfig, socket: Option<OwnedFd>) -> Option<Door> {
