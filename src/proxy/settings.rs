@@ -32,8 +32,8 @@ pub struct Settings {
     pub hold_all_posts: bool,
     /// Record what a replay sends as well.
     pub record_replayed: bool,
-    /// What is changed and left out to begin with, if anything is.
-    pub filter: Option<Arc<Filter>>,
+    /// What is changed and left out to begin with.
+    pub filter: Arc<Filter>,
     /// The longest record.
     pub record_bytes_max: usize,
     /// The longest time that an unheld record stays open.
@@ -70,7 +70,7 @@ impl Settings {
             capture: true,
             hold_all_posts: false,
             record_replayed: false,
-            filter: None,
+            filter: Arc::default(),
             record_bytes_max: capture::RECORD_BYTES_MAX_DEFAULT,
             flush_age: Duration::from_millis(500),
             workers: 1,

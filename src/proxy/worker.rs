@@ -106,7 +106,7 @@ impl<R: Ring> Worker<R> {
             unacknowledged_bytes_max: settings.unacknowledged_bytes_max,
         };
         let look = settings.deadlines.period().unwrap_or_default();
-        let filter = settings.filter.as_ref().and_then(own);
+        let filter = own(&settings.filter);
         let core = Core {
             ring,
             source_addresses: settings.source_addresses.current(),

@@ -53,20 +53,25 @@ fn run(seed: u64, setup: Setup, client: Client) -> World {
     world
 }
 
+fn a_write_between_reads_and_a_dead_sink() -> (Setup, Vec<Request>) {
+    let mut setup = Setup::quiet();
+    setup.settings.hold_timeout = Some(Duration::from_secs(2));
+    setup.temper.dies_ns = 0;
+    setup.drain_ns = START_NS + 20_000_000_000;
+    setup.settings.drain_timeout = Duration::from_secs(1);
+    let requests = vec![
+        request(0, "GET", "_doc/1", "", Malformed::No),
+        request(1, "PUT", "_doc/1", "held", Malformed::No),
+        request(2, "GET", "_doc/2", "", Malformed::No),
+    ];
+    (setup, requests)
+}
+
 /// Nothing of a request that waited for too long reaches the source, and what came before it is answered.
 #[test]
 fn sim_what_cannot_be_stored_in_time_is_answered_503_and_never_sent() {
     for seed in 0..20 {
-        let mut setup = Setup::quiet();
-        setup.settings.hold_timeout = Some(Duration::from_secs(2));
-        setup.temper.dies_ns = 0;
-        setup.drain_ns = START_NS + 20_000_000_000;
-        setup.settings.drain_timeout = Duration::from_secs(1);
-        let requests = vec![
-            request(0, "GET", "_doc/1", "", Malformed::No),
-            request(1, "PUT", "_doc/1", "held", Malformed::No),
-            request(2, "GET", "_doc/2", "", Malformed::No),
-        ];
+        let (setup, requests) = a_write_between_reads_and_a_dead_sink();
         let first = requests[0].bytes.len();
         let world = run(seed, setup, client(requests, End::Stay));
         let client = &world.clients[0];
@@ -81,17 +86,8 @@ fn sim_what_cannot_be_stored_in_time_is_answered_503_and_never_sent() {
 #[test]
 fn sim_what_cannot_be_stored_passes_where_that_was_asked_for() {
     for seed in 0..20 {
-        let mut setup = Setup::quiet();
-        setup.settings.hold_timeout = Some(Duration::from_secs(2));
+        let (mut setup, requests) = a_write_between_reads_and_a_dead_sink();
         setup.settings.pass = true;
-        setup.temper.dies_ns = 0;
-        setup.drain_ns = START_NS + 20_000_000_000;
-        setup.settings.drain_timeout = Duration::from_secs(1);
-        let requests = vec![
-            request(0, "GET", "_doc/1", "", Malformed::No),
-            request(1, "PUT", "_doc/1", "held", Malformed::No),
-            request(2, "GET", "_doc/2", "", Malformed::No),
-        ];
         let world = run(seed, setup, client(requests, End::Stay));
         let client = &world.clients[0];
         assert_eq!((client.answers, client.refused), (3, None), "seed {seed}");

@@ -138,7 +138,9 @@ impl Setup {
         };
         let often = [0, 20, 1000, 10_000][random.below(4) as usize];
         settings.heartbeat_interval = Duration::from_millis(often);
-        settings.filter = (filtered || kinds.redacts).then(|| Arc::new(script::filter(kinds)));
+        if filtered || kinds.redacts {
+            settings.filter = Arc::new(script::filter(kinds));
+        }
         Self {
             calm,
             settings,

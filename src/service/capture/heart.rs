@@ -6,9 +6,10 @@
 use std::{
     fmt::Write as _,
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
+use super::board::age_s;
 use crate::{
     config::limits,
     observe::{Counter, Counters, Gauge, Pulse, Snapshot},
@@ -212,8 +213,7 @@ impl Heart {
 
 /// How long ago that was, for people.
 fn age(unix_ns: Option<u64>) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
-    let ms = unix_ns.map_or(0, |then| now.saturating_sub(then) / 1_000_000);
+    let ms = (age_s(unix_ns) * 1000.0) as u64;
     match ms {
         0..10_000 => format!("{ms} ms"),
         _ => format!("{} s", ms / 1000),

@@ -153,7 +153,7 @@ fn start(
     settings.drain_timeout = config.drain_timeout;
     settings.hold_timeout = Some(config.trouble.hold_timeout);
     settings.pass = config.passes();
-    settings.filter = Some(filter(config)?);
+    settings.filter = filter(config)?;
     settings.record_replayed = config.record_replayed;
     settings.deadlines = config.deadlines;
     settings.admission = Arc::new(Admission::new(config.caps.connections, config.caps.per_address));

@@ -36,7 +36,7 @@ impl Board {
 
     /// Writes go on, so that this is no reason to send them elsewhere.
     fn passing(&self) -> Option<Cause> {
-        let workers = self.counters.iter().filter(|c| c.gauge(Gauge::Passing) > 0).count();
+        let workers = self.workers_passing();
         let state = self.sink.state();
         let why = state.cause().unwrap_or("records are stored too slowly");
         let (early, without) =

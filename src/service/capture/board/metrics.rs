@@ -86,7 +86,7 @@ impl Board {
         let waiting: u64 = self.counters.iter().map(|c| c.gauge(Gauge::Waiting)).sum();
         let help = "Connections with bytes that wait for their records.";
         out.single("gated_connections", Kind::Gauge, help, waiting as f64);
-        let passing = self.counters.iter().any(|c| c.gauge(Gauge::Passing) > 0);
+        let passing = self.workers_passing() > 0;
         let help =
             "1 while writes pass before their records are stored (--on-capture-unavailable pass).";
         out.single("passing", Kind::Gauge, help, f64::from(u8::from(passing)));
@@ -252,7 +252,8 @@ fn traffic(out: &mut Exposition, counted: &Snapshot) {
     }
     let help = "Requests that passed uncaptured, by cause; markers in the records say where.";
     out.family("capture_gap_requests_total", Kind::Counter, help);
-    let memory = |all, unstored| get(all) - get(unstored);
+    // Counters are read one after the other, and a worker counts on meanwhile.
+    let memory = |all, unstored| (get(all) - get(unstored)).max(0.0);
     out.sample(&[("cause", "memory")], memory(Counter::Uncaptured, Counter::Unstored));
     out.sample(&[("cause", "unstored")], get(Counter::Unstored));
     let help = "Bytes that passed uncaptured, by cause.";

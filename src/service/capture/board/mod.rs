@@ -20,11 +20,12 @@ use serde_json::Value;
 use tokio::task::AbortHandle;
 
 use self::probe::Probe;
+pub(super) use self::status::age_s;
 use super::reload::ReloadState;
 use crate::{
     admin::{self, Cause, Door, Exposition, History, Loop, Pushes, Readiness, Subject, Verdict},
     config::{CaptureConfig, Effective},
-    observe::{Counter, Counters},
+    observe::{Counter, Counters, Gauge},
     sink::SinkCounters,
     sys::bell::Bell,
 };
@@ -176,6 +177,11 @@ impl Board {
         lock(&self.history).note(now, values);
         let causes = self.causes();
         lock(&self.readiness).note(now, causes);
+    }
+
+    /// Workers that let writes pass.
+    fn workers_passing(&self) -> usize {
+        self.counters.iter().filter(|counters| counters.gauge(Gauge::Passing) > 0).count()
     }
 
     fn sum(&self, counter: Counter) -> u64 {

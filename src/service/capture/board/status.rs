@@ -46,7 +46,7 @@ impl Board {
                 "writes": counted.get(Counter::PassedUncaptured),
             },
             "passing": {
-                "now": self.counters.iter().any(|c| c.gauge(Gauge::Passing) > 0),
+                "now": self.workers_passing() > 0,
                 "writes_early": counted.get(Counter::PassedEarly),
                 "writes_uncaptured": counted.get(Counter::PassedUncaptured),
             },
@@ -156,7 +156,7 @@ fn open(accepted: u64, closed: u64) -> u64 {
 }
 
 /// Seconds since then; 0: since nothing.
-pub(super) fn age_s(unix_ns: Option<u64>) -> f64 {
+pub(in crate::service::capture) fn age_s(unix_ns: Option<u64>) -> f64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
     unix_ns.map_or(0.0, |then| now.saturating_sub(then) as f64 / 1e9)
 }
