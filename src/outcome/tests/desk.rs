@@ -1,7 +1,7 @@
 //! The outcome thread: nothing is acknowledged before it can be read, in order, and nothing after an error.
 
 use std::fs;
-use std::io::Read;
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -55,16 +55,26 @@ fn outcome(id: u64) -> Outcome {
     Outcome { id, tuple: Some(Box::new(tuple)), quarantine: None }
 }
 
-/// Lines of all files, growing ones included.
+/// Lines of all files, growing ones included. One that is closed between listing and reading has another name then: all
+/// are read anew.
 fn lines(dir: &Path) -> usize {
+    loop {
+        match lines_now(dir) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            counted => return counted.expect("read"),
+        }
+    }
+}
+
+fn lines_now(dir: &Path) -> io::Result<usize> {
     let mut count = 0;
     for entry in fs::read_dir(dir.join("tuples")).expect("listed") {
-        let bytes = fs::read(entry.expect("an entry").path()).expect("read");
+        let bytes = fs::read(entry?.path())?;
         let mut text = Vec::new();
         let _ = flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_end(&mut text);
         count += memchr::memchr_iter(b'\n', &text).count();
     }
-    count
+    Ok(count)
 }
 
 #[test]
