@@ -4,20 +4,17 @@
 //! of them, each connection's records in order.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use prost::Message as _;
-
 use crate::rig::client::{Client, bare, request};
+use crate::rig::content::Content;
 use crate::rig::hole::Hole;
 use crate::rig::kafka::Kafka;
-use crate::rig::load::{self, Load};
-use crate::rig::marker::{self, Scanner};
+use crate::rig::marker;
 use crate::rig::origin::{Origin, ok};
-use crate::rig::records::TrafficStream;
+use crate::rig::run::{Run, spools};
 use crate::rig::services;
 use crate::rig::tapline::{Capture, Tapline};
 use crate::rig::wait;
@@ -220,120 +217,6 @@ fn a_spool_that_is_deleted_under_it_ends_the_process_with_a_sentence() {
     assert_eq!(tapline.wait(), Some(1), "{}", tapline.output());
     assert!(tapline.output().contains("was deleted"), "{}", tapline.output());
     assert_eq!(origin.received_bytes(), before, "what is nowhere was not let through");
-}
-
-/// A load through a proxy, and the marks that the source saw.
-struct Run {
-    seen: Arc<Mutex<BTreeSet<u64>>>,
-    load: Arc<Load>,
-    clients: thread::JoinHandle<()>,
-    tapline: Tapline,
-    _origin: Origin,
-}
-
-/// Marks are never given out twice in one process.
-static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-
-impl Run {
-    fn start(capture: impl FnOnce(u16) -> Capture) -> Self {
-        let seen = Arc::new(Mutex::new(BTreeSet::new()));
-        let noting = Arc::clone(&seen);
-        let origin = load::origin(move |mark| {
-            noting.lock().unwrap().insert(mark);
-        });
-        let tapline = capture(origin.port()).start();
-        let from = NEXT.fetch_add(1_000_000, std::sync::atomic::Ordering::Relaxed);
-        let load = Arc::new(Load::from(from));
-        let (running, port) = (Arc::clone(&load), tapline.port());
-        let clients = thread::spawn(move || running.run(port, 8, u64::MAX, false));
-        Self { seen, load, clients, tapline, _origin: origin }
-    }
-
-    fn tapline(&self) -> &Tapline {
-        &self.tapline
-    }
-
-    /// Waits until so many more requests were answered.
-    fn busy(&self, more: u64) {
-        let before = self.load.answered();
-        let busy = wait::until(PATIENCE, || self.load.answered() >= before + more);
-        assert!(busy, "{} answers: {}", self.load.answered() - before, self.tapline.output());
-    }
-
-    /// Waits until records go straight to Kafka again, for the so many-th time.
-    fn straight(&self, times: usize) {
-        let straight = || self.tapline.output().matches("kafka.working").count() >= times;
-        assert!(wait::until(PATIENCE, straight), "{}", self.tapline.output());
-    }
-
-    /// Ends the load, and the proxy when everything has gone from the spool to the topic.
-    fn stop(mut self, kafka: &Kafka, topic: &str) -> (BTreeSet<u64>, String) {
-        self.load.stop();
-        self.clients.join().unwrap();
-        let seen = self.seen.lock().unwrap().clone();
-        wait::until(PATIENCE, || Content::of(kafka, topic).marks.is_superset(&seen));
-        self.tapline.stop();
-        (seen, self.tapline.output())
-    }
-
-    /// What the source has seen when everything that was on its way has arrived.
-    fn kill(mut self) -> BTreeSet<u64> {
-        self.tapline.kill();
-        self.load.stop();
-        self.clients.join().unwrap();
-        thread::sleep(Duration::from_millis(200));
-        self.seen.lock().unwrap().clone()
-    }
-}
-
-/// What a topic holds, repeats left out.
-#[derive(Debug, Default)]
-struct Content {
-    marks: BTreeSet<u64>,
-    /// Partition and mark, as they stand there.
-    order: Vec<(i32, u64)>,
-    /// Records that stand there more than once.
-    repeats: u64,
-}
-
-impl Content {
-    /// Checks that each connection's records are whole and in order.
-    fn of(kafka: &Kafka, topic: &str) -> Self {
-        let mut content = Self::default();
-        let (mut numbers, mut scanner) = (BTreeMap::new(), Scanner::new());
-        let mut sequences = BTreeSet::new();
-        for stored in kafka.consume_all(topic) {
-            let stream = TrafficStream::decode(&stored.value[..]).expect("a TrafficStream");
-            let origin = stream.provenance.expect("every record says where it comes from");
-            if !sequences.insert((origin.incarnation, origin.worker, origin.sequence)) {
-                content.repeats += 1;
-                continue;
-            }
-            let id = &stream.connection_id;
-            let number = stream.number.or(stream.last_number).unwrap_or(0);
-            let before = numbers.insert(id.clone(), number).unwrap_or(0);
-            assert_eq!(number, before + 1, "connection {id}");
-            for read in stream.observations.iter().filter_map(|seen| seen.read.as_ref()) {
-                let found = scanner.scan(id.clone(), &read.data);
-                content.order.extend(found.into_iter().map(|mark| (stored.partition, mark)));
-            }
-        }
-        content.marks.clone_from(scanner.found());
-        content
-    }
-
-    fn hold(&self, seen: &BTreeSet<u64>, output: &str) {
-        let lost: Vec<_> = seen.difference(&self.marks).take(10).collect();
-        assert!(lost.is_empty(), "the source saw {lost:?}, which are not in Kafka: {output}");
-        assert!(seen.len() > 100, "the load was too small to prove anything: {}", seen.len());
-    }
-}
-
-/// The spools in a state directory.
-fn spools(state: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(state.join("log")).expect("the spool's directory is there");
-    let dirs = entries.map(|entry| entry.unwrap().path());
-    dirs.filter(|path| path.join("drained").exists()).collect()
 }
 
 const PATIENCE: Duration = Duration::from_mins(3);

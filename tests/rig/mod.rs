@@ -6,6 +6,7 @@
 
 pub(crate) mod client;
 pub(crate) mod cluster;
+pub(crate) mod content;
 pub(crate) mod digest;
 pub(crate) mod elasticsearch;
 pub(crate) mod ground;
@@ -30,6 +31,7 @@ pub(crate) mod recording;
 pub(crate) mod records;
 pub(crate) mod relay;
 pub(crate) mod replayer;
+pub(crate) mod run;
 pub(crate) mod scripted;
 pub(crate) mod seccomp;
 pub(crate) mod secure;

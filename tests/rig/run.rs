@@ -1,0 +1,89 @@
+//! A load through a proxy whose sink may break, and the marks that the source saw meanwhile.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use super::content::Content;
+use super::kafka::Kafka;
+use super::load::{self, Load};
+use super::origin::Origin;
+use super::tapline::{Capture, Tapline};
+use super::wait;
+
+/// Eight clients that write through a proxy without end.
+pub(crate) struct Run {
+    seen: Arc<Mutex<BTreeSet<u64>>>,
+    load: Arc<Load>,
+    clients: thread::JoinHandle<()>,
+    tapline: Tapline,
+    _origin: Origin,
+}
+
+/// Marks are never given out twice in one process.
+static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+
+impl Run {
+    /// Starts an origin, the proxy that `capture` makes for its port, and the clients.
+    pub(crate) fn start(capture: impl FnOnce(u16) -> Capture) -> Self {
+        let seen = Arc::new(Mutex::new(BTreeSet::new()));
+        let noting = Arc::clone(&seen);
+        let origin = load::origin(move |mark| {
+            noting.lock().unwrap().insert(mark);
+        });
+        let tapline = capture(origin.port()).start();
+        let from = NEXT.fetch_add(1_000_000, std::sync::atomic::Ordering::Relaxed);
+        let load = Arc::new(Load::from(from));
+        let (running, port) = (Arc::clone(&load), tapline.port());
+        let clients = thread::spawn(move || running.run(port, 8, u64::MAX, false));
+        Self { seen, load, clients, tapline, _origin: origin }
+    }
+
+    /// The proxy.
+    pub(crate) fn tapline(&self) -> &Tapline {
+        &self.tapline
+    }
+
+    /// Waits until so many more requests were answered.
+    pub(crate) fn busy(&self, more: u64) {
+        let before = self.load.answered();
+        let busy = wait::until(PATIENCE, || self.load.answered() >= before + more);
+        assert!(busy, "{} answers: {}", self.load.answered() - before, self.tapline.output());
+    }
+
+    /// Waits until records go straight to Kafka again, for the so many-th time.
+    pub(crate) fn straight(&self, times: usize) {
+        let straight = || self.tapline.output().matches("kafka.working").count() >= times;
+        assert!(wait::until(PATIENCE, straight), "{}", self.tapline.output());
+    }
+
+    /// Ends the load, and the proxy when everything has gone from the spool to the topic.
+    pub(crate) fn stop(mut self, kafka: &Kafka, topic: &str) -> (BTreeSet<u64>, String) {
+        self.load.stop();
+        self.clients.join().unwrap();
+        let seen = self.seen.lock().unwrap().clone();
+        wait::until(PATIENCE, || Content::of(kafka, topic).marks.is_superset(&seen));
+        self.tapline.stop();
+        (seen, self.tapline.output())
+    }
+
+    /// What the source has seen when everything that was on its way has arrived.
+    pub(crate) fn kill(mut self) -> BTreeSet<u64> {
+        self.tapline.kill();
+        self.load.stop();
+        self.clients.join().unwrap();
+        thread::sleep(Duration::from_millis(200));
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+/// The spools in a state directory.
+pub(crate) fn spools(state: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(state.join("log")).expect("the spool's directory is there");
+    let dirs = entries.map(|entry| entry.unwrap().path());
+    dirs.filter(|path| path.join("drained").exists()).collect()
+}
+
+const PATIENCE: Duration = Duration::from_mins(3);
