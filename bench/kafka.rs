@@ -1,11 +1,13 @@
 //! Topics for measurements on a running Kafka.
 //!
-//! It owns the topics it creates and deletes them. It never starts or configures a broker.
+//! It owns the topics it creates and deletes them. It never starts or configures a broker; one whose process it is told
+//! it can stop in its tracks.
 
 use crate::Outcome;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rustix::process::{Pid, Signal};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -42,6 +44,26 @@ impl Drop for Topic {
         let deleted = block_on(self.admin.delete_topics(&[&self.name], &options()));
         if !matches!(deleted.as_deref(), Ok([Ok(_)])) {
             eprintln!("compare: topic {} is left behind: {deleted:?}", self.name);
+        }
+    }
+}
+
+/// A broker that is stopped (SIGSTOP) until this is dropped.
+pub(crate) struct Silence(Pid);
+
+impl Silence {
+    /// Of the broker that is this process.
+    pub(crate) fn of(pid: i32) -> Outcome<Self> {
+        let pid = Pid::from_raw(pid).filter(|pid| !pid.is_init()).ok_or("no such process")?;
+        rustix::process::kill_process(pid, Signal::STOP)?;
+        Ok(Self(pid))
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        if let Err(error) = rustix::process::kill_process(self.0, Signal::CONT) {
+            eprintln!("compare: the broker stays stopped: {error}");
         }
     }
 }

@@ -6,7 +6,7 @@
 use crate::Outcome;
 use crate::host;
 use crate::idle::exchange;
-use crate::kafka::Topic;
+use crate::kafka::{Silence, Topic};
 use crate::plan::Plan;
 use crate::process::Process;
 use crate::scrape::Scraper;
@@ -34,6 +34,10 @@ pub(crate) enum Variant {
     TaplineScraped,
     /// tapline with Kafka.
     TaplineKafka,
+    /// The same while the broker is stopped: it accepts connections and answers nothing.
+    TaplineKafkaSilent,
+    /// The same with nobody where the broker should be.
+    TaplineKafkaGone,
     /// `HAProxy`, `mode http`.
     HaproxyHttp,
     /// `HAProxy`, `mode tcp`.
@@ -53,6 +57,8 @@ impl Variant {
             Self::TaplineLog => "tapline-log",
             Self::TaplineScraped => "tapline-scraped",
             Self::TaplineKafka => "tapline-kafka",
+            Self::TaplineKafkaSilent => "tapline-kafka-silent",
+            Self::TaplineKafkaGone => "tapline-kafka-gone",
             Self::HaproxyHttp => "haproxy-http",
             Self::HaproxyTcp => "haproxy-tcp",
             Self::NginxHttp => "nginx-http",
@@ -68,6 +74,8 @@ pub(crate) struct Peer {
     scraper: Option<Scraper>,
     process: Process,
     address: SocketAddr,
+    /// Before the topic, which a stopped broker would not delete.
+    silence: Option<Silence>,
     _topic: Option<Topic>,
     _directory: TempDir,
 }
@@ -99,7 +107,13 @@ impl Peer {
                 admin = Some(host::free_port()?);
                 place.tapline(plan, admin)
             }
-            Variant::TaplineKafka => {
+            Variant::TaplineKafkaGone => {
+                let mut command = place.tapline(plan, None);
+                let nobody = host::free_port()?.to_string();
+                command.args(["--kafka-brokers", &nobody, "--kafka-topic", "none"]);
+                command
+            }
+            Variant::TaplineKafka | Variant::TaplineKafkaSilent => {
                 let brokers = plan.kafka_brokers.as_deref().ok_or("no --kafka-brokers given")?;
                 let name = format!("tapline-bench-{}-{}", std::process::id(), address.port());
                 let name = topic.insert(Topic::create(brokers, name)?).name();
@@ -114,9 +128,18 @@ impl Peer {
         };
         let log = directory.path().join("output");
         let process = Process::proxy(variant.name(), command, core, &log)?;
-        let mut peer =
-            Self { scraper: None, process, address, _topic: topic, _directory: directory };
+        let mut peer = Self {
+            scraper: None,
+            process,
+            address,
+            silence: None,
+            _topic: topic,
+            _directory: directory,
+        };
         peer.wait_ready(plan.tls)?;
+        if variant == Variant::TaplineKafkaSilent {
+            peer.silence = Some(Silence::of(plan.kafka_pid.ok_or("no --kafka-pid given")?)?);
+        }
         peer.scraper = admin.map(Scraper::start);
         Ok(Some(peer))
     }

@@ -70,6 +70,9 @@ pub(crate) struct Plan {
     /// A running Kafka for `tapline-kafka`; a topic per measurement is created and deleted
     #[arg(long, value_name = "HOST:PORT,...")]
     pub(crate) kafka_brokers: Option<String>,
+    /// The process of that Kafka, for `tapline-kafka-silent`: it is stopped for the length of a measurement
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(2..))]
+    pub(crate) kafka_pid: Option<i32>,
     /// Where logs, configurations and capture logs go while a proxy runs
     #[arg(long, default_value = env!("CARGO_TARGET_TMPDIR"))]
     pub(crate) scratch: PathBuf,
