@@ -45,7 +45,7 @@ enum Command {
 
 /// Parses the command line of this process and does what it says.
 pub fn run() -> ExitCode {
-    let Read { command, effective, notes } = match read() {
+    let Read { command, effective, notes } = match read_own() {
         Ok(read) => read,
         Err(Unread::Answer(answer)) => {
             let _ = answer.print();
@@ -136,9 +136,25 @@ fn others<'a>(command: &'a clap::Command, subcommand: &clap::Command) -> Vec<&'a
     names.iter().filter_map(|name| command.find_subcommand(name)).collect()
 }
 
-/// Reads command line, environment and file.
-fn read() -> Result<Read, Unread> {
-    let mut given = env::args_os();
+/// Whether a command line, with the file it may name, would be understood; `Err` says what is wrong and where. Nothing
+/// is done. `line` begins with the name of the program.
+pub fn understand(line: Vec<OsString>) -> Result<(), Failure> {
+    match read(line.into_iter(), &|_| None) {
+        Ok(_) | Err(Unread::Answer(_)) => Ok(()),
+        Err(Unread::Wrong(failure)) => Err(failure),
+    }
+}
+
+/// Reads the command line of this process, its environment and its file.
+fn read_own() -> Result<Read, Unread> {
+    read(env::args_os(), &|name| env::var(name).ok())
+}
+
+/// Reads a command line, an environment and a file.
+fn read(
+    mut given: impl Iterator<Item = OsString>,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Read, Unread> {
     let program = given.next().unwrap_or_else(|| "tapline".into());
     let mut given: Vec<OsString> = given.collect();
     let command = command();
@@ -152,10 +168,8 @@ fn read() -> Result<Read, Unread> {
     let mut assembled = settings::Assembled::default();
     if let Some(subcommand) = subcommand {
         let rest = given.split_off(1);
-        let environment = |name: &str| env::var(name).ok();
         let others = others(&command, subcommand);
-        assembled =
-            settings::assemble(subcommand, &others, rest, &environment).map_err(as_asked)?;
+        assembled = settings::assemble(subcommand, &others, rest, environment).map_err(as_asked)?;
     }
     let line = [program].into_iter().chain(given).chain(assembled.tokens);
     let matches = command.clone().try_get_matches_from(line).map_err(|error| {
@@ -197,7 +211,7 @@ fn wrong(error: &clap::Error, origins: &BTreeMap<String, Provenance>) -> Failure
 
 /// The settings of this process's `tapline capture`, read again: the environment cannot have changed, files can.
 fn capture_again() -> Result<(capture::Arguments, Effective), Failure> {
-    match read() {
+    match read_own() {
         Ok(Read { command: Command::Capture(arguments), effective, .. }) => {
             Ok((*arguments, effective))
         }

@@ -4,6 +4,7 @@
 //! outside a temporary directory.
 
 mod bulk;
+mod configuration;
 mod framing;
 mod log;
 mod proxy_header;
@@ -12,6 +13,7 @@ mod records;
 mod tls;
 
 pub(crate) use bulk::bulk_lines;
+pub(crate) use configuration::configuration;
 pub(crate) use framing::{request_framing, response_framing};
 pub(crate) use log::log_recovery;
 pub(crate) use proxy_header::proxy_header;
@@ -23,7 +25,7 @@ pub(crate) use tls::{tls_handshake, tls_records};
 pub(crate) type Target = fn(&[u8]);
 
 /// All of them by name, which is also the name of the corpus.
-pub(crate) const ALL: [(&str, Target); 9] = [
+pub(crate) const ALL: [(&str, Target); 10] = [
     ("request_framing", request_framing),
     ("response_framing", response_framing),
     ("record_decoding", record_decoding),
@@ -33,4 +35,5 @@ pub(crate) const ALL: [(&str, Target); 9] = [
     ("proxy_header", proxy_header),
     ("tls_handshake", tls_handshake),
     ("tls_records", tls_records),
+    ("configuration", configuration),
 ];
