@@ -15,6 +15,7 @@ mod configuration;
 mod descriptors;
 mod disk_full;
 mod doctor;
+mod endurance;
 mod feed;
 mod fields;
 mod framing_agreement;

@@ -124,53 +124,6 @@ fn a_black_hole_in_place_of_kafka_is_noticed_and_left() {
 }
 
 #[test]
-fn what_the_source_saw_is_there_after_kills_while_kafka_comes_and_goes() {
-    if !services::wanted("what_the_source_saw_is_there_after_kills_while_kafka_comes_and_goes") {
-        return;
-    }
-    let kafka = Kafka::start(&[]);
-    kafka.create_topic("flapping", 2, &[]);
-    let state = tempfile::tempdir().unwrap();
-    let mut all = BTreeSet::new();
-    let mut random = u64::from(std::process::id()) | 1;
-    let mut draw = move |below: u64| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random % below
-    };
-    let capture = |source| Capture::of(source).state(state.path()).kafka(&kafka, "flapping");
-    for _ in 0..services::scale(6, 200) {
-        let run = Run::start(capture);
-        run.busy(30);
-        let pauses = draw(3) > 0;
-        if pauses {
-            kafka.pause();
-            run.busy(30);
-            thread::sleep(Duration::from_millis(draw(1200)));
-        }
-        // Killed while it is silent, or while what was left is being sent.
-        let resumes = draw(2) == 0;
-        if pauses && resumes {
-            kafka.resume();
-        }
-        thread::sleep(Duration::from_millis(draw(300)));
-        all.extend(run.kill());
-        if pauses && !resumes {
-            kafka.resume();
-        }
-    }
-    let origin = Origin::answering(|_| ok(b"done"));
-    let mut last = capture(origin.port()).start();
-    let drained = wait::until(PATIENCE, || spools(state.path()).len() == 1);
-    assert!(drained, "{:?}: {}", spools(state.path()), last.output());
-    last.stop();
-    let content = Content::of(&kafka, "flapping");
-    content.hold(&all, &last.output());
-    services::say(&format!("flapping: {} marks, {} records twice", all.len(), content.repeats));
-}
-
-#[test]
 fn a_topic_that_takes_no_large_records_is_named_and_waited_for() {
     if !services::wanted("a_topic_that_takes_no_large_records_is_named_and_waited_for") {
         return;

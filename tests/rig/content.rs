@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message as _;
 
+use super::digest;
 use super::kafka::Kafka;
 use super::marker::Scanner;
 use super::records::TrafficStream;
@@ -24,11 +25,14 @@ impl Content {
     pub(crate) fn of(kafka: &Kafka, topic: &str) -> Self {
         let mut content = Self::default();
         let (mut numbers, mut scanner) = (BTreeMap::new(), Scanner::new());
-        let mut sequences = BTreeSet::new();
+        let mut known = BTreeMap::new();
         for stored in kafka.consume_all(topic) {
             let stream = TrafficStream::decode(&stored.value[..]).expect("a TrafficStream");
             let origin = stream.provenance.expect("every record says where it comes from");
-            if !sequences.insert((origin.incarnation, origin.worker, origin.sequence)) {
+            let place = (origin.incarnation, origin.worker, origin.sequence);
+            let digest = digest::sha256(&stored.value);
+            if let Some(before) = known.insert(place, digest.clone()) {
+                assert_eq!(before, digest, "two records claim to be {place:?}");
                 content.repeats += 1;
                 continue;
             }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -23,21 +24,33 @@ pub(crate) struct Run {
 }
 
 /// Marks are never given out twice in one process.
-static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+static NEXT: AtomicU64 = AtomicU64::new(0);
 
 impl Run {
     /// Starts an origin, the proxy that `capture` makes for its port, and the clients.
     pub(crate) fn start(capture: impl FnOnce(u16) -> Capture) -> Self {
+        Self::with(capture, Load::from, false)
+    }
+
+    /// As [`Self::start`], with small bodies and clients that come again when they are refused.
+    pub(crate) fn start_light(capture: impl FnOnce(u16) -> Capture) -> Self {
+        Self::with(capture, Load::light_from, true)
+    }
+
+    fn with(
+        capture: impl FnOnce(u16) -> Capture,
+        load: impl FnOnce(u64) -> Load,
+        tenacious: bool,
+    ) -> Self {
         let seen = Arc::new(Mutex::new(BTreeSet::new()));
         let noting = Arc::clone(&seen);
         let origin = load::origin(move |mark| {
             noting.lock().unwrap().insert(mark);
         });
         let tapline = capture(origin.port()).start();
-        let from = NEXT.fetch_add(1_000_000, std::sync::atomic::Ordering::Relaxed);
-        let load = Arc::new(Load::from(from));
+        let load = Arc::new(load(NEXT.fetch_add(1_000_000, Ordering::Relaxed)));
         let (running, port) = (Arc::clone(&load), tapline.port());
-        let clients = thread::spawn(move || running.run(port, 8, u64::MAX, false));
+        let clients = thread::spawn(move || running.run(port, 8, u64::MAX, tenacious));
         Self { seen, load, clients, tapline, _origin: origin }
     }
 
@@ -51,6 +64,26 @@ impl Run {
         let before = self.load.answered();
         let busy = wait::until(PATIENCE, || self.load.answered() >= before + more);
         assert!(busy, "{} answers: {}", self.load.answered() - before, self.tapline.output());
+    }
+
+    /// Writes that were answered.
+    pub(crate) fn written(&self) -> u64 {
+        self.load.written()
+    }
+
+    /// Waits until so many writes were answered since the start.
+    pub(crate) fn wrote(&self, writes: u64) {
+        assert!(
+            self.wrote_in(writes, PATIENCE),
+            "{} writes: {}",
+            self.written(),
+            self.tapline.output()
+        );
+    }
+
+    /// As [`Self::wrote`], for so long; whether they were.
+    pub(crate) fn wrote_in(&self, writes: u64, limit: Duration) -> bool {
+        wait::until(limit, || self.load.written() >= writes)
     }
 
     /// Waits until records go straight to Kafka again, for the so many-th time.
