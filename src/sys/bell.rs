@@ -4,25 +4,23 @@
 //! descriptor. Whoever fills a queue clears the flag and writes the descriptor only if the flag was set: waking a
 //! sleeping thread costs the writer 10-12 µs, more than a whole proxied request.
 
-use std::{
-    os::fd::OwnedFd,
-    sync::atomic::{AtomicBool, Ordering, fence},
-};
+use std::os::fd::OwnedFd;
 
-use crossbeam_utils::CachePadded;
 use rustix::event::{EventfdFlags, eventfd};
+
+use super::parked::Parked;
 
 /// A thread's event descriptor and whether it sleeps on it.
 pub struct Bell {
     event: OwnedFd,
-    parked: CachePadded<AtomicBool>,
+    parked: Parked,
 }
 
 impl Bell {
     /// Fails only when the process is out of descriptors or memory.
     pub fn new() -> std::io::Result<Self> {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { event, parked: CachePadded::new(AtomicBool::new(false)) })
+        Ok(Self { event, parked: Parked::new() })
     }
 
     /// What to sleep on.
@@ -32,19 +30,17 @@ impl Bell {
 
     /// Announces sleep. The caller must look at its queues once more before it sleeps.
     pub fn park(&self) {
-        self.parked.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        self.parked.announce();
     }
 
     /// Takes the announcement back.
     pub fn unpark(&self) {
-        self.parked.store(false, Ordering::Relaxed);
+        self.parked.take_back();
     }
 
     /// Wakes the thread if it sleeps or is about to.
     pub fn ring(&self) {
-        fence(Ordering::SeqCst);
-        if self.parked.load(Ordering::Relaxed) && self.parked.swap(false, Ordering::Relaxed) {
+        if self.parked.claim() {
             self.ring_always();
         }
     }

@@ -9,6 +9,7 @@ pub mod disk;
 pub mod limits;
 pub mod names;
 pub mod notify;
+mod parked;
 pub mod passed;
 pub mod secret;
 pub mod state;
