@@ -3,7 +3,8 @@
 //! Only entered where there is a filter; everything else takes the way of `intake` untouched.
 
 use super::{
-    connection::{CLIENT, Connection, CoreParts, Hold},
+    connection::{CLIENT, Connection},
+    recording::{CoreParts, Hold},
     request::{Asked, OwnAnswer, Telling, Way},
 };
 use crate::{

@@ -2,10 +2,7 @@
 
 use std::mem;
 
-use super::{
-    connection::{Connection, CoreParts},
-    request::Telling,
-};
+use super::{connection::Connection, recording::CoreParts, request::Telling};
 use crate::{
     capture::{Gap, GapCause, LeftOut},
     observe::Counter,

@@ -1,8 +1,9 @@
 //! Client bytes: cut into requests, recorded, and queued for the source at once or held.
 
 use super::{
-    connection::{CLIENT, Connection, CoreParts, Hold, Phase},
+    connection::{CLIENT, Connection, Phase},
     core::{Core, discard},
+    recording::{CoreParts, Hold},
     request::{Arriving, Asked, Telling, Way},
     secure::Arrival,
 };

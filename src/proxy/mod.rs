@@ -18,12 +18,14 @@
 //!   not at all;
 //! - a connection's descriptors are closed only when no operation is under way on them.
 
+mod accepting;
 mod admission;
 mod arrival;
 mod connection;
 mod control;
 mod core;
 mod deadlines;
+mod drain;
 mod ends;
 mod expire;
 mod filtered;
@@ -33,6 +35,7 @@ mod hold;
 mod intake;
 mod outstanding;
 mod passing;
+mod recording;
 mod relay;
 mod request;
 mod seal;
@@ -47,7 +50,8 @@ mod veil;
 mod worker;
 
 pub use self::core::Now;
+pub use accepting::Listener;
 pub use admission::Admission;
 pub use control::{Control, Haste};
 pub use settings::Settings;
-pub use worker::{Listener, Parts, Worker};
+pub use worker::{Parts, Worker};

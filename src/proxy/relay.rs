@@ -1,9 +1,10 @@
 //! Source bytes: passed to the client at once, recorded, and followed only to know which request they answer.
 
 use super::{
-    connection::{Connection, CoreParts, Hold, Phase, SOURCE, Upstream},
+    connection::{Connection, Phase, SOURCE, Upstream},
     core::Core,
     intake::Pass,
+    recording::{CoreParts, Hold},
     request::Telling,
     secure::Arrival,
     timers::Deadline,

@@ -5,8 +5,9 @@
 //! forwarded as they come, and only their way into the records is delayed.
 
 use super::{
-    connection::{CLIENT, Connection, CoreParts, Hold, SOURCE},
+    connection::{CLIENT, Connection, SOURCE},
     core::Core,
+    recording::{CoreParts, Hold},
 };
 use crate::{
     filter::{HiddenBody, Redaction},

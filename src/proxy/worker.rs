@@ -4,8 +4,9 @@ use std::{io, rc::Rc, sync::Arc, time::Duration};
 
 use super::{
     Control, Settings,
+    accepting::Listener,
     connection::{CLIENT, Connection, Receiving},
-    core::{Core, Drain, Now, Recorder},
+    core::{Core, Now, Recorder},
     ends::{hung_up, receive_ended, send_failed},
     heartbeat::Heart,
     outstanding::{Epochs, Outstanding},
@@ -13,11 +14,10 @@ use super::{
     timers::{Deadline, Timers},
 };
 use crate::{
-    capture::{BlockPool, ConnectionId, Identity, Stamp, Told, UndeliveredCause},
-    config::limits,
+    capture::{BlockPool, Identity, Stamp, Told, UndeliveredCause},
     filter::Filter,
     observe::{Counter, Counters, Gauge, Timing},
-    ring::{Completion, Errno, Fd, Ring, SendQueue, Token},
+    ring::{Completion, Fd, Ring, SendQueue, Token},
     sink::{Batch, WorkerEnd},
     sys::bell::Bell,
     tls::Opened,
@@ -27,39 +27,30 @@ use crate::{
 pub struct Worker<R: Ring> {
     pub(super) core: Core<R>,
     pub(super) connections: Slab<Connection>,
-    dirty: Vec<u32>,
+    pub(super) dirty: Vec<u32>,
     completions: Vec<Completion>,
-    listeners: Vec<Listener>,
+    pub(super) listeners: Vec<Listener>,
     /// When accepting on these goes on after it had to pause.
-    paused_listeners: Vec<(u64, Fd)>,
-    control: Arc<Control>,
+    pub(super) paused_listeners: Vec<(u64, Fd)>,
+    pub(super) control: Arc<Control>,
     bell: Arc<Bell>,
     pub(super) sink: Option<WorkerEnd>,
-    unpublished: Option<Batch>,
+    pub(super) unpublished: Option<Batch>,
     unpublished_urgent: bool,
     pub(super) outstanding: Outstanding,
     pub(super) serial: u32,
     pub(super) heart: Heart,
     next_age_scan_ns: u64,
     pub(super) next_hold_scan_ns: u64,
-    drain_deadline_ns: u64,
+    pub(super) drain_deadline_ns: u64,
     /// When a drain next looks at all connections.
-    next_drain_scan_ns: u64,
+    pub(super) next_drain_scan_ns: u64,
     /// Orders to accept anew that were followed.
-    accepted_anew: u64,
+    pub(super) accepted_anew: u64,
     /// Filters that took the place of the first.
     filters_seen: u64,
     /// Changes of the source's addresses.
     addresses_seen: u64,
-}
-
-/// A listening socket of a worker.
-#[derive(Clone, Copy, Debug)]
-pub struct Listener {
-    /// A descriptor that is the worker's own.
-    pub fd: Fd,
-    /// Other workers (or processes) accept on the same socket: they take turns.
-    pub shared: bool,
 }
 
 /// What a worker is made of.
@@ -284,47 +275,6 @@ impl<R: Ring> Worker<R> {
         Some((connection, &mut self.core))
     }
 
-    fn accepted(&mut self, fd: Fd) {
-        self.core.counters.add(Counter::Accepted, 1);
-        self.serial = self.serial.wrapping_add(1);
-        let identity = &self.core.recorder.identity;
-        let id = ConnectionId::new(identity, self.serial, self.core.now.unix_ns);
-        let index = self.connections.insert(|index, generation| {
-            Connection::new(Token::new(index, generation, CLIENT), fd, id)
-        });
-        let connection = self.connections.at(index).expect("invariant: just inserted");
-        connection.dirty = true;
-        self.dirty.push(index);
-        connection.secure_client(&mut self.core);
-        connection.arrive(&mut self.core);
-    }
-
-    fn accept_ended(&mut self, listener: Fd, errno: Errno) {
-        if self.core.drain.is_some() {
-            self.close_listener(listener);
-            return;
-        }
-        match errno.0 {
-            libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => {
-                self.core.counters.add(Counter::AcceptPaused, 1);
-                let pause = limits::ACCEPT_PAUSE.as_nanos() as u64;
-                self.paused_listeners.push((self.core.now.monotonic_ns + pause, listener));
-            }
-            _ => self.accept(listener),
-        }
-    }
-
-    fn close_listener(&mut self, listener: Fd) {
-        self.core.ring.close(listener, false);
-        self.listeners.retain(|other| other.fd != listener);
-        self.control.end_accepting();
-    }
-
-    fn accept(&mut self, listener: Fd) {
-        let shared = self.listeners.iter().any(|other| other.fd == listener && other.shared);
-        self.core.ring.accept(listener, shared);
-    }
-
     /// Records that came back: their memory is what may be sent now, or is used again.
     fn take_returned(&mut self) {
         let mut any = false;
@@ -383,46 +333,9 @@ impl<R: Ring> Worker<R> {
         }
     }
 
-    fn check_control(&mut self) {
-        let anew = self.control.accept_anew_wanted();
-        if anew != self.accepted_anew && self.core.drain.is_none() {
-            // Ended accepts are armed again, and then look at the queue first.
-            self.accepted_anew = anew;
-            self.listeners.iter().for_each(|listener| self.core.ring.stop_accepting(listener.fd));
-        }
-        let wanted = self.control.drain_wanted();
-        let Some(haste) = wanted.filter(|_| wanted > self.core.drain.map(|drain| drain.haste))
-        else {
-            return;
-        };
-        let now = self.core.now.monotonic_ns;
-        let timeout = self.core.settings.drain_timeout.as_nanos() as u64;
-        let first = self.core.drain.is_none();
-        self.drain_deadline_ns = self.drain_deadline_ns.min(now + timeout);
-        self.next_drain_scan_ns = now;
-        self.core.drain = Some(Drain { haste, began_ns: now, patience_ns: timeout / 2 });
-        if first {
-            for (_, listener) in std::mem::take(&mut self.paused_listeners) {
-                self.close_listener(listener);
-            }
-            self.listeners.iter().for_each(|listener| self.core.ring.stop_accepting(listener.fd));
-        }
-    }
-
-    fn touch_all(&mut self) {
-        for index in self.connections.indexes() {
-            if let Some(token) = self.connections.at(index).map(|connection| connection.token) {
-                let _ = self.find(token);
-            }
-        }
-    }
-
     fn check_timers(&mut self) {
         let now = self.core.now.monotonic_ns;
-        while self.paused_listeners.first().is_some_and(|(due, _)| *due <= now) {
-            let (_, listener) = self.paused_listeners.remove(0);
-            self.accept(listener);
-        }
+        self.go_on_accepting();
         while let Some((kind, token)) = self.core.timers.pop(now) {
             let Some((connection, core)) = self.find(token) else { continue };
             match kind {
@@ -451,34 +364,7 @@ impl<R: Ring> Worker<R> {
                 Deadline::Handshake => connection.handshake_is_due(core, token.side()),
             }
         }
-        if self.core.drain.is_some() && now >= self.next_drain_scan_ns {
-            self.next_drain_scan_ns = now + limits::DRAIN_SCAN.as_nanos() as u64;
-            self.touch_all();
-        }
-        if self.core.drain.is_some() && now >= self.drain_deadline_ns {
-            self.drain_deadline_ns = now + limits::FLUSH_TIMEOUT.as_nanos() as u64;
-            self.cut_all();
-        }
-    }
-
-    /// The drain time is over.
-    fn cut_all(&mut self) {
-        if self.connections.len() == 0 {
-            // Only records are outstanding: the sink did not take or return them in time.
-            self.unpublished = None;
-            self.core.recorder.unacknowledged_bytes = 0;
-            return;
-        }
-        for index in self.connections.indexes() {
-            let Some(connection) = self.connections.at(index) else { continue };
-            self.core.counters.add(Counter::DrainCut, 1);
-            connection.drop_held(&mut self.core, UndeliveredCause::Stopped);
-            connection.close(&mut self.core, true, true);
-            if !connection.dirty {
-                connection.dirty = true;
-                self.dirty.push(index);
-            }
-        }
+        self.check_drain();
     }
 
     fn settle(&mut self) {
@@ -562,17 +448,6 @@ impl<R: Ring> Worker<R> {
             }
             Err(batch) => self.unpublished = Some(batch),
         }
-    }
-
-    /// No client is there, and none will come.
-    fn is_deserted(&self) -> bool {
-        self.core.drain.is_some() && self.listeners.is_empty() && self.connections.len() == 0
-    }
-
-    fn is_done(&self) -> bool {
-        self.is_deserted()
-            && self.unpublished.is_none()
-            && (self.sink.is_none() || self.core.recorder.unacknowledged_bytes == 0)
     }
 }
 
