@@ -1,5 +1,5 @@
-//! Whether a thread sleeps, without a lost wake-up: of one who fills a queue and one who looks at it before it sleeps, at
-//! least one sees the other (Dekker's protocol by two sequentially consistent fences).
+//! Whether a thread sleeps, without a lost wake-up: of one who fills a queue and one who looks at it before it sleeps,
+//! at least one sees the other (Dekker's protocol by two sequentially consistent fences).
 //!
 //! `tests/loom` runs this file under loom, which tries every interleaving and every value that a relaxed load may give.
 
@@ -31,7 +31,7 @@ impl Parked {
         self.0.store(false, Ordering::Relaxed);
     }
 
-    /// True when the thread sleeps or is about to, and the caller is the one to wake it. Called after a queue was filled.
+    /// True when the thread sleeps or is about to, and the caller is the one to wake it. For after a queue was filled.
     pub(super) fn claim(&self) -> bool {
         fence(Ordering::SeqCst);
         // Most find nobody asleep; the swap lets one of several wake.
