@@ -19,6 +19,8 @@ pub enum Kind {
     Listener,
     /// The user may not do this.
     Rights,
+    /// Too few replicas are in sync, or nobody leads.
+    Replicas,
     /// Nobody answers, or whatever else passes by itself.
     Reach,
 }
@@ -37,6 +39,11 @@ impl Trouble {
         Self { kind: kind(code, said), said: said.trim_end_matches([' ', ':', '.']).to_owned() }
     }
 
+    /// What the brokers say of a topic's replicas.
+    pub fn replicas(said: String) -> Self {
+        Self { kind: Kind::Replicas, said }
+    }
+
     /// Whether somebody has to mend something: it does not pass by itself.
     pub fn is_specific(&self) -> bool {
         self.kind != Kind::Reach
@@ -51,6 +58,7 @@ impl Trouble {
             Kind::ClientCertificate => "the brokers refuse our certificate, or the want of one",
             Kind::Listener => "the listener speaks something else than --kafka-auth says",
             Kind::Rights => "the brokers do not let this user do that",
+            Kind::Replicas => "the topic lacks replicas in sync",
             Kind::Reach => return self.said.clone(),
         };
         format!("{what} ({})", self.said)
@@ -82,6 +90,10 @@ impl Trouble {
             Kind::Rights => {
                 "Grant it: kafka-acls.sh --add --allow-principal User:NAME --operation Describe --operation Read \
                  --operation Write --topic TOPIC"
+            }
+            Kind::Replicas => {
+                "A partition with fewer than its min.insync.replicas, or without a leader, takes nothing: bring the \
+                 brokers back that have the others (kafka-topics.sh --describe --topic TOPIC names them)"
             }
             Kind::Reach => {
                 "Check --kafka-brokers, the network, whether they are up, and that --kafka-auth fits the listener"

@@ -85,6 +85,11 @@ impl Witness {
         self.heard().hear(None, Trouble::of(None, said));
     }
 
+    /// Something that was found out for the client.
+    pub fn found(&self, trouble: Trouble) {
+        self.heard().hear(None, trouble);
+    }
+
     /// The brokers have let us in: what was heard before is over.
     pub fn forget(&self) {
         let mut heard = self.heard();

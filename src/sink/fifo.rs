@@ -340,6 +340,11 @@ impl<B: Broker, S: Shelf> Fifo<B, S> {
         }
         let stuck = self.stuck_since_ns.is_some_and(|since| now_ns >= since + STALL_NS);
         if stuck || self.is_stalled(now_ns) {
+            let stalled: Vec<usize> =
+                (0..self.lanes.len()).filter(|at| self.lanes[*at].is_stalled(now_ns)).collect();
+            if !stalled.is_empty() {
+                self.broker.examine(now_ns, &stalled);
+            }
             self.trouble(None);
             return;
         }

@@ -10,7 +10,7 @@ use std::{
         Arc,
         mpsc::{Receiver, TryRecvError, channel},
     },
-    thread,
+    thread::{self, JoinHandle},
 };
 
 use rdkafka::{error::RDKafkaErrorCode, producer::Producer};
@@ -27,6 +27,8 @@ use crate::{capture::Record, kafka::error_name, sys::bell::Bell};
 const REST_NS: (u64, u64) = (100_000_000, 5_000_000_000);
 /// How long the brokers are left alone after they could not name the partitions.
 const ASK_PAUSE_NS: u64 = 500_000_000;
+/// How often the brokers are asked why they acknowledge nothing.
+const EXAMINE_PAUSE_NS: u64 = 5_000_000_000;
 /// How often what a producer has is recalled again.
 const RECALL_NS: u64 = 1_000_000_000;
 
@@ -36,6 +38,8 @@ pub(super) struct KafkaBroker {
     bell: Arc<Bell>,
     stage: Stage,
     rest_ns: u64,
+    /// The question why nothing is acknowledged, and when it may be asked again.
+    examination: (Option<JoinHandle<()>>, u64),
     /// Producers made after the first.
     pub(super) rebuilds: u64,
     /// What went wrong since somebody took this, by code.
@@ -58,7 +62,8 @@ impl KafkaBroker {
     pub(super) fn new(settings: KafkaSettings, bell: Arc<Bell>) -> Result<Self, KafkaError> {
         let lender = Arc::new(settings.lender(&bell)?);
         let stage = Stage::Asking { lender, answer: None, due_ns: 0 };
-        Ok(Self { settings, bell, stage, rest_ns: REST_NS.0, rebuilds: 0, errors: BTreeMap::new() })
+        let (examination, errors) = ((None, 0), BTreeMap::new());
+        Ok(Self { settings, bell, stage, rest_ns: REST_NS.0, examination, rebuilds: 0, errors })
     }
 
     fn lender(&self) -> Option<&Arc<Lender>> {
@@ -198,6 +203,27 @@ impl Broker for KafkaBroker {
             self.bury(lender);
         }
         polled
+    }
+
+    fn examine(&mut self, now_ns: u64, partitions: &[usize]) {
+        let (asking, due_ns) = &mut self.examination;
+        let Stage::Ready { lender, .. } = &self.stage else { return };
+        if now_ns < *due_ns || asking.as_ref().is_some_and(|asking| !asking.is_finished()) {
+            return;
+        }
+        *due_ns = now_ns + EXAMINE_PAUSE_NS;
+        let (settings, lender, bell) =
+            (self.settings.clone(), Arc::clone(lender), Arc::clone(&self.bell));
+        let partitions = partitions.to_vec();
+        let work = move || {
+            if let Some(trouble) = settings.examine(lender.producer(), &partitions) {
+                lender.producer().context().witness.found(trouble);
+                bell.ring_always();
+            }
+            drop(lender);
+            drop(bell);
+        };
+        *asking = thread::Builder::new().name("kafka-why".into()).spawn(work).ok();
     }
 
     fn renew(&mut self, now_ns: u64) {

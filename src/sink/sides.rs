@@ -15,6 +15,8 @@ pub(super) trait Broker {
     fn for_each(&mut self, look: &mut dyn FnMut(&Record, &mut Origin));
     /// What was reported; never waits.
     fn poll(&mut self, now_ns: u64) -> Polled;
+    /// These partitions acknowledge nothing: finds out why, as a complaint of a later poll.
+    fn examine(&mut self, now_ns: u64, partitions: &[usize]);
     /// Ends the producer: everything that it has is reported, then there is a new one after a while.
     fn renew(&mut self, now_ns: u64);
 }

@@ -10,7 +10,7 @@ use rdkafka::{
 use super::lend::{Lender, Reports};
 use crate::{
     config::KafkaConfig,
-    kafka::{Access, Rules},
+    kafka::{Access, Rules, Trouble},
     sys::bell::Bell,
 };
 
@@ -113,6 +113,21 @@ impl KafkaSettings {
         self.ask_within(producer, METADATA_TIMEOUT)
     }
 
+    /// What the brokers say of the replicas of these partitions, if that explains that they acknowledge nothing.
+    pub(super) fn examine(
+        &self,
+        producer: &BaseProducer<Reports>,
+        partitions: &[usize],
+    ) -> Option<Trouble> {
+        let metadata =
+            producer.client().fetch_metadata(Some(&self.topic), METADATA_TIMEOUT).ok()?;
+        let known = metadata.topics().first()?.partitions();
+        let asked = known.iter().filter(|one| partitions.contains(&(one.id() as usize)));
+        let counts =
+            asked.map(|one| (one.id(), one.leader() >= 0, one.isr().len(), one.replicas().len()));
+        lacking(counts).map(Trouble::replicas)
+    }
+
     fn ask_within(&self, producer: &BaseProducer<Reports>, timeout: Duration) -> TopicCheck {
         match producer.client().fetch_metadata(Some(&self.topic), timeout) {
             Ok(metadata) => {
@@ -154,6 +169,21 @@ impl KafkaSettings {
         Lender::new(self.producer()?, &self.topic, bell)
             .ok_or_else(|| KafkaError(format!("'{}' cannot be a topic", self.topic)))
     }
+}
+
+/// Which partition lacks what, of some with whether they have a leader, replicas in sync, and replicas.
+fn lacking(partitions: impl Iterator<Item = (i32, bool, usize, usize)>) -> Option<String> {
+    let mut lacking: Vec<_> =
+        partitions.filter(|(_, led, in_sync, all)| !led || in_sync < all).collect();
+    // The worst one stands for all.
+    lacking.sort_unstable_by_key(|(id, led, in_sync, _)| (*led, *in_sync, *id));
+    let (id, led, in_sync, all) = lacking.first()?;
+    let leader = if *led { "" } else { " and no leader" };
+    let more = match lacking.len() - 1 {
+        0 => String::new(),
+        more => format!(", {more} more lack some"),
+    };
+    Some(format!("partition {id} has {in_sync} of {all}{leader}{more}"))
 }
 
 const RULES: Rules = Rules {
@@ -215,6 +245,18 @@ mod tests {
         assert_eq!(accepted.config.get("batch.size"), Some("1500"));
         let error = settings("# comment\nlinger.ms = 5\nacks=1").expect_err("refused");
         assert!(error.to_string().contains(":3: acks"), "{error}");
+    }
+
+    #[test]
+    fn the_partition_that_lacks_most_is_named() {
+        let said = |partitions: &[(i32, bool, usize, usize)]| lacking(partitions.iter().copied());
+        assert_eq!(said(&[(0, true, 3, 3), (1, true, 1, 1)]), None);
+        assert_eq!(said(&[(4, true, 2, 3)]).as_deref(), Some("partition 4 has 2 of 3"));
+        let two = [(0, true, 2, 3), (1, true, 1, 3), (2, true, 3, 3)];
+        assert_eq!(said(&two).as_deref(), Some("partition 1 has 1 of 3, 1 more lack some"));
+        let none = [(0, true, 1, 3), (1, false, 2, 3)];
+        let expected = "partition 1 has 2 of 3 and no leader, 1 more lack some";
+        assert_eq!(said(&none).as_deref(), Some(expected));
     }
 
     #[test]

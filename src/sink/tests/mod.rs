@@ -43,8 +43,13 @@ struct Bench {
 
 impl Bench {
     fn start() -> Self {
+        Self::start_led_by(Some(1))
+    }
+
+    fn start_led_by(leader: Option<i32>) -> Self {
         let cluster = MockCluster::new(1).expect("mock cluster");
         cluster.create_topic(TOPIC, PARTITIONS, 1).expect("topic");
+        lead(&cluster, leader);
         let (worker_bell, sink_bell) =
             (Arc::new(Bell::new().expect("bell")), Arc::new(Bell::new().expect("bell")));
         let (worker, end) = link(worker_bell, Arc::clone(&sink_bell));
@@ -164,6 +169,12 @@ impl Bench {
     }
 }
 
+fn lead(cluster: &MockCluster<'_, DefaultProducerContext>, leader: Option<i32>) {
+    for partition in 0..PARTITIONS {
+        cluster.partition_leader(TOPIC, partition, leader).expect("the topic is there");
+    }
+}
+
 #[test]
 fn records_come_back_when_the_brokers_have_them() {
     let mut bench = Bench::start();
@@ -204,6 +215,21 @@ fn passing_and_fatal_broker_errors_lose_and_reorder_nothing() {
         assert_eq!(rebuilds.is_some_and(|n| n > 0), fatal, "{errors:?}: {rebuilds:?}");
         bench.finish(40);
     }
+}
+
+#[test]
+fn a_partition_that_nobody_leads_is_named() {
+    // From the start: the mock cluster breaks over what it is sent for a partition without a leader.
+    let mut bench = Bench::start_led_by(None);
+    bench.publish();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !bench.counters.state().cause().is_some_and(|why| why.contains("no leader")) {
+        assert!(Instant::now() < deadline, "{:?}", bench.counters.state());
+        thread::sleep(Duration::from_millis(10));
+    }
+    lead(&bench.cluster, Some(1));
+    bench.wait_for_all();
+    bench.finish(1);
 }
 
 #[test]

@@ -187,6 +187,10 @@ impl Broker for FakeBroker {
         polled
     }
 
+    fn examine(&mut self, _: u64, partitions: &[usize]) {
+        assert!(partitions.iter().all(|one| *one < self.topic.borrow().partitions.len()));
+    }
+
     fn renew(&mut self, _: u64) {
         if self.ready_ns == 0 {
             self.ending = true;
