@@ -1,54 +1,21 @@
 //! Peers whose names come to lead elsewhere, as those of managed clusters do.
 
-use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use tempfile::TempDir;
-
 use crate::rig::client::{Client, bare};
+use crate::rig::hosts::Hosts;
 use crate::rig::origin::{Origin, ok};
 use crate::rig::tapline::Capture;
 use crate::rig::wait;
 
 const NAME: &str = "moving.test";
 
-/// A table of hosts that only the process started by [`Hosts::launcher`] sees.
-struct Hosts(TempDir);
-
-impl Hosts {
-    fn leading_to(address: &str) -> Self {
-        let hosts = Self(tempfile::tempdir().unwrap());
-        hosts.lead_to(address);
-        hosts
-    }
-
-    /// In place: it is the file, not its name, that the process sees.
-    fn lead_to(&self, address: &str) {
-        fs::write(self.file(), format!("{address} {NAME}\n")).unwrap();
-    }
-
-    fn file(&self) -> PathBuf {
-        self.0.path().join("hosts")
-    }
-
-    fn launcher(&self) -> Vec<String> {
-        let root = rustix::process::geteuid().is_root();
-        let namespace = if root { "-m" } else { "-rm" };
-        let script = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
-        let file = self.file().display().to_string();
-        ["unshare", namespace, "sh", "-c", script, &file].map(str::to_owned).to_vec()
-    }
-}
-
 #[test]
 fn a_source_that_moves_behind_its_name_is_followed() {
     let origin = Origin::answering(|_| ok(b"here"));
     // Nobody listens there.
-    let hosts = Hosts::leading_to("127.0.0.9");
-    let launcher = hosts.launcher();
-    let launcher: Vec<&str> = launcher.iter().map(String::as_str).collect();
-    let capture = Capture::to(&format!("http://{NAME}:{}", origin.port())).under(&launcher);
+    let hosts = Hosts::of(NAME, "127.0.0.9");
+    let capture = Capture::to(&format!("http://{NAME}:{}", origin.port())).under(&hosts.launcher());
     let tapline = capture.admin().start();
     let status = || Client::connect(tapline.port()).ask(&bare("GET", "/")).status();
     assert_eq!(status(), 502);
@@ -61,7 +28,7 @@ fn a_source_that_moves_behind_its_name_is_followed() {
     assert!(tapline.output().contains("resolver.moved"), "{}", tapline.output());
 
     // A name that cannot be looked up any more leads where it led.
-    fs::write(hosts.file(), "").unwrap();
+    hosts.forget();
     let unknown = || tapline.output().contains("resolver.failed");
     assert!(wait::until(PATIENCE, unknown), "{}", tapline.output());
     assert_eq!(status(), 200);

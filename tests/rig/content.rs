@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message as _;
 
 use super::digest;
-use super::kafka::Kafka;
 use super::marker::Scanner;
 use super::records::TrafficStream;
+use super::topics::Topics;
 
 /// What a topic holds, repeats left out.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ pub(crate) struct Content {
 
 impl Content {
     /// Checks that each connection's records are whole and in order.
-    pub(crate) fn of(kafka: &Kafka, topic: &str) -> Self {
+    pub(crate) fn of(kafka: &Topics, topic: &str) -> Self {
         let mut content = Self::default();
         let (mut numbers, mut scanner) = (BTreeMap::new(), Scanner::new());
         let mut known = BTreeMap::new();

@@ -1,25 +1,21 @@
-//! A real Apache Kafka broker, one node in `KRaft` mode, with the few client calls the tests need.
+//! A real Apache Kafka broker, one node in `KRaft` mode.
 //!
 //! The jars come from Maven Central once; the broker's data lives as long as its handle.
 
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::fs;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::Message as _;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rustix::process::Signal;
 
 use super::java::{self, Artifact};
 use super::process::{self, Process};
+use super::topics::Topics;
 use super::{ground, port, wait};
 
 /// One broker. Dropping it kills the broker and removes its data.
@@ -27,7 +23,7 @@ use super::{ground, port, wait};
 pub(crate) struct Kafka {
     process: Option<Process>,
     dir: PathBuf,
-    port: u16,
+    topics: Topics,
     extras: Extras,
 }
 
@@ -38,15 +34,6 @@ pub(crate) struct Extras {
     pub(crate) users: Vec<(String, String)>,
     /// Further classes.
     pub(crate) classes: Option<PathBuf>,
-}
-
-/// What one record of a topic holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Stored {
-    pub(crate) partition: i32,
-    pub(crate) offset: i64,
-    pub(crate) key: Vec<u8>,
-    pub(crate) value: Vec<u8>,
 }
 
 impl Kafka {
@@ -70,7 +57,7 @@ impl Kafka {
         hole.lead_to(port);
         let mut kafka = Self::try_start_at(port, properties, Extras::default())
             .unwrap_or_else(|error| panic!("{error}"));
-        kafka.port = hole.port();
+        kafka.topics = at(hole.port());
         kafka
     }
 
@@ -100,40 +87,6 @@ impl Kafka {
         jars().unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Changes one setting of a topic.
-    pub(crate) fn set_topic(&self, topic: &str, name: &str, value: &str) {
-        use rdkafka::admin::{AlterConfig, ResourceSpecifier};
-        let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(name, value);
-        let outcome = block_on(self.admin().alter_configs([&change], &AdminOptions::new()));
-        outcome.expect("the broker answers").remove(0).expect("the topic exists");
-    }
-
-    /// `host:port` of the broker.
-    pub(crate) fn brokers(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-
-    /// Creates a topic with one replica; `configs` are topic settings.
-    pub(crate) fn create_topic(&self, name: &str, partitions: i32, configs: &[(&str, &str)]) {
-        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
-        for (key, value) in configs {
-            topic = topic.set(key, value);
-        }
-        let outcome = block_on(self.admin().create_topics([&topic], &AdminOptions::new()));
-        outcome.expect("the broker answers").remove(0).expect("the topic is new");
-        assert!(
-            wait::until(REQUEST, || self.partitions(name) == partitions),
-            "topic {name} does not show up"
-        );
-    }
-
-    /// Deletes a topic and waits until it is gone.
-    pub(crate) fn delete_topic(&self, name: &str) {
-        let outcome = block_on(self.admin().delete_topics(&[name], &AdminOptions::new()));
-        outcome.expect("the broker answers").remove(0).expect("the topic exists");
-        assert!(wait::until(REQUEST, || self.partitions(name) == 0), "topic {name} does not go");
-    }
-
     /// Deletes the records of a partition that lie before an offset, as retention does.
     pub(crate) fn delete_records(&self, topic: &str, partition: i32, before: i64) {
         let file = self.dir.join(format!("delete-{topic}-{partition}.json"));
@@ -155,44 +108,6 @@ impl Kafka {
         let printed = [output.stdout, output.stderr].concat();
         let printed = String::from_utf8_lossy(&printed);
         assert!(output.status.success() && printed.contains("low_watermark"), "{printed}");
-    }
-
-    /// Everything in a topic up to its end now, by partition and offset.
-    pub(crate) fn consume_all(&self, topic: &str) -> Vec<Stored> {
-        let mut tail = self.tail(topic);
-        let ends = tail.ends();
-        let mut stored = Vec::new();
-        let complete = wait::until(CONSUME, || {
-            tail.read(&mut stored);
-            tail.reached(&ends)
-        });
-        assert!(complete, "topic {topic} could not be read to its end within {CONSUME:?}");
-        stored.sort_by_key(|record| (record.partition, record.offset));
-        stored
-    }
-
-    /// A reader from the start of a topic that follows it.
-    pub(crate) fn tail(&self, topic: &str) -> Tail {
-        let consumer: BaseConsumer = self
-            .client()
-            .set("group.id", "rig")
-            .set("enable.auto.commit", "false")
-            .set("enable.partition.eof", "false")
-            .set("auto.offset.reset", "error")
-            .set("fetch.wait.max.ms", "5")
-            .set("fetch.message.max.bytes", "8388608")
-            .create()
-            .expect("the settings of the consumer are valid");
-        let mut assignment = TopicPartitionList::new();
-        let partitions = self.partitions(topic);
-        for partition in 0..partitions {
-            assignment
-                .add_partition_offset(topic, partition, Offset::Beginning)
-                .expect("the beginning is an offset");
-        }
-        consumer.assign(&assignment).expect("the partitions exist");
-        let positions = vec![0; partitions as usize];
-        Tail { consumer, topic: topic.to_owned(), positions }
     }
 
     /// Kills the broker at once, as a power failure would. Its data stays.
@@ -226,24 +141,24 @@ impl Kafka {
     ) -> Result<Self, String> {
         let jars = jars()?;
         let dir = ground::run_dir(&ground::home(), "kafka");
-        let mut kafka = Self { process: None, dir, port, extras };
-        kafka.configure(properties).map_err(|error| format!("{}: {error}", kafka.dir.display()))?;
+        let mut kafka = Self { process: None, dir, topics: at(port), extras };
+        kafka
+            .configure(port, properties)
+            .map_err(|error| format!("{}: {error}", kafka.dir.display()))?;
         kafka.format(&jars)?;
         kafka.launch()?;
         Ok(kafka)
     }
 
-    fn configure(&self, properties: &[(&str, &str)]) -> std::io::Result<()> {
-        let (broker, controller, dir) = (self.port, port::free(), self.dir.display());
+    fn configure(&self, broker: u16, properties: &[(&str, &str)]) -> std::io::Result<()> {
+        let (controller, dir) = (port::free(), self.dir.display());
         let mut text = format!(
             "listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}\n\
              advertised.listeners=PLAINTEXT://127.0.0.1:{broker}\n\
              controller.quorum.voters=1@127.0.0.1:{controller}\n\
              log.dirs={dir}/data\n{BROKER}"
         );
-        for (key, value) in properties {
-            writeln!(text, "{key}={value}").expect("writing to a string cannot fail");
-        }
+        add(&mut text, properties);
         fs::write(self.dir.join("server.properties"), text)?;
         let log = format!("appender.f.fileName={dir}/server.log\n{LOGGING}");
         fs::write(self.dir.join("log4j2.properties"), log)
@@ -311,38 +226,13 @@ impl Kafka {
         let all = [Some(jars()?.join("*")), self.extras.classes.clone()];
         std::env::join_paths(all.into_iter().flatten()).map_err(|error| error.to_string())
     }
+}
 
-    fn metadata_is_served(&self) -> bool {
-        self.admin()
-            .inner()
-            .fetch_metadata(None, Duration::from_secs(1))
-            .is_ok_and(|metadata| !metadata.brokers().is_empty())
-    }
+impl Deref for Kafka {
+    type Target = Topics;
 
-    fn partitions(&self, topic: &str) -> i32 {
-        let admin = self.admin();
-        let metadata = admin.inner().fetch_metadata(Some(topic), REQUEST);
-        metadata.ok().map_or(0, |metadata| {
-            metadata
-                .topics()
-                .iter()
-                .find(|found| found.name() == topic && found.error().is_none())
-                .map_or(0, |found| found.partitions().len() as i32)
-        })
-    }
-
-    fn admin(&self) -> AdminClient<DefaultClientContext> {
-        self.client().create().expect("the settings of the client are valid")
-    }
-
-    fn client(&self) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        config
-            .set("bootstrap.servers", self.brokers())
-            .set("allow.auto.create.topics", "false")
-            // A broker that is killed on purpose is not worth a line in the output.
-            .set("log_level", "0");
-        config
+    fn deref(&self) -> &Topics {
+        &self.topics
     }
 }
 
@@ -353,46 +243,13 @@ impl Drop for Kafka {
     }
 }
 
-/// A consumer of a whole topic that follows it; it knows how far it has come.
-pub(crate) struct Tail {
-    consumer: BaseConsumer,
-    topic: String,
-    positions: Vec<i64>,
+fn at(port: u16) -> Topics {
+    Topics::of(format!("127.0.0.1:{port}"), 1)
 }
 
-impl Tail {
-    /// Adds what has arrived, waiting a moment for the first record.
-    pub(crate) fn read(&mut self, into: &mut Vec<Stored>) {
-        let mut patience = Duration::from_millis(20);
-        while let Some(message) = self.consumer.poll(patience) {
-            let Ok(message) = message else { return };
-            patience = Duration::ZERO;
-            self.positions[message.partition() as usize] = message.offset() + 1;
-            into.push(Stored {
-                partition: message.partition(),
-                offset: message.offset(),
-                key: message.key().unwrap_or_default().to_vec(),
-                value: message.payload().unwrap_or_default().to_vec(),
-            });
-            if into.len().is_multiple_of(READ_RECORDS) {
-                return;
-            }
-        }
-    }
-
-    /// The offset after the last acknowledged record of each partition, asked for now.
-    pub(crate) fn ends(&self) -> Vec<i64> {
-        (0..self.positions.len())
-            .map(|partition| {
-                let marks = self.consumer.fetch_watermarks(&self.topic, partition as i32, REQUEST);
-                marks.expect("the partition has watermarks").1
-            })
-            .collect()
-    }
-
-    /// Whether everything before `ends` has been read.
-    pub(crate) fn reached(&self, ends: &[i64]) -> bool {
-        self.positions.iter().zip(ends).all(|(position, end)| position >= end)
+fn add(text: &mut String, properties: &[(&str, &str)]) {
+    for (key, value) in properties {
+        writeln!(text, "{key}={value}").expect("writing to a string cannot fail");
     }
 }
 
@@ -409,26 +266,6 @@ fn java() -> Result<Command, String> {
     Ok(command)
 }
 
-/// The admin client completes its futures from its own thread, so that parking is enough.
-fn block_on<F: Future>(future: F) -> F::Output {
-    use std::sync::Arc;
-    use std::task::{Context, Poll, Wake, Waker};
-    struct Unpark(std::thread::Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut future = std::pin::pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => std::thread::park_timeout(Duration::from_millis(100)),
-        }
-    }
-}
-
 const VERSION: &str = "4.3.1";
 const ARTIFACTS: &[Artifact] = &[
     Artifact { group: "org.apache.kafka", name: "kafka_2.13", version: VERSION },
@@ -438,8 +275,6 @@ const ARTIFACTS: &[Artifact] = &[
 const CLUSTER: &str = "dGFwbGluZS1yaWctMDAwMA";
 const START: Duration = Duration::from_secs(90);
 const REQUEST: Duration = Duration::from_secs(15);
-const CONSUME: Duration = Duration::from_mins(2);
-const READ_RECORDS: usize = 4096;
 
 const BROKER: &str = "process.roles=broker,controller
 node.id=1
@@ -473,6 +308,7 @@ appender.f.layout.pattern=%d{ISO8601} %p %m (%c)%n
 
 #[test]
 fn a_broker_survives_its_death_and_a_pause() {
+    use super::topics::Stored;
     use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
     if !super::services::wanted("a_broker_survives_its_death_and_a_pause") {
         return;

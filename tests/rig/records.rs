@@ -12,8 +12,8 @@ use base64::engine::general_purpose::STANDARD;
 use prost::Message;
 
 use super::digest;
-use super::kafka::Kafka;
 use super::tapline::run;
+use super::topics::Topics;
 
 /// One record.
 #[derive(Clone, PartialEq, Message)]
@@ -166,7 +166,7 @@ impl Records {
     }
 
     /// From a topic, read by a client of the rig.
-    pub(crate) fn of_topic(kafka: &Kafka, topic: &str) -> Self {
+    pub(crate) fn of_topic(kafka: &Topics, topic: &str) -> Self {
         let mut partitions = BTreeMap::new();
         let stored = kafka.consume_all(topic);
         let streams = stored.iter().map(|record| {

@@ -8,10 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use super::content::Content;
-use super::kafka::Kafka;
 use super::load::{self, Load};
 use super::origin::Origin;
 use super::tapline::{Capture, Tapline};
+use super::topics::Topics;
 use super::wait;
 
 /// Eight clients that write through a proxy without end.
@@ -93,7 +93,7 @@ impl Run {
     }
 
     /// Ends the load, and the proxy when everything has gone from the spool to the topic.
-    pub(crate) fn stop(mut self, kafka: &Kafka, topic: &str) -> (BTreeSet<u64>, String) {
+    pub(crate) fn stop(mut self, kafka: &Topics, topic: &str) -> (BTreeSet<u64>, String) {
         self.load.stop();
         self.clients.join().unwrap();
         let seen = self.seen.lock().unwrap().clone();

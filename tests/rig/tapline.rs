@@ -10,8 +10,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::kafka::Kafka;
 use super::process::Process;
+use super::topics::Topics;
 use super::{ground, port, wait};
 
 /// How to start `tapline capture`.
@@ -110,7 +110,7 @@ impl Capture {
     }
 
     /// Starts it by another program, which is given the command line behind its own arguments.
-    pub(crate) fn under(mut self, launcher: &[&str]) -> Self {
+    pub(crate) fn under<S: AsRef<OsStr>>(mut self, launcher: &[S]) -> Self {
         self.launcher = launcher.iter().map(OsString::from).collect();
         self
     }
@@ -129,7 +129,7 @@ impl Capture {
     }
 
     /// Takes Kafka as the sink.
-    pub(crate) fn kafka(self, kafka: &Kafka, topic: &str) -> Self {
+    pub(crate) fn kafka(self, kafka: &Topics, topic: &str) -> Self {
         self.flag("--kafka-brokers", &kafka.brokers()).flag("--kafka-topic", topic)
     }
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 use prost::Message as _;
 use tapline::log::{Position, Reader};
 
-use super::kafka::{Kafka, Stored, Tail};
 use super::marker::Scanner;
 use super::records::TrafficStream;
+use super::topics::{Stored, Tail, Topics};
 use super::wait;
 
 /// A reader that remembers all marks it has met in what clients sent.
@@ -31,7 +31,7 @@ impl Witness {
     }
 
     /// Of a topic, which exists.
-    pub(crate) fn of_topic(kafka: &Kafka, topic: &str) -> Self {
+    pub(crate) fn of_topic(kafka: &Topics, topic: &str) -> Self {
         Self { source: Source::Topic(kafka.tail(topic)), marks: Scanner::new() }
     }
 
