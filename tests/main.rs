@@ -10,6 +10,7 @@
 
 mod admin;
 mod blocking;
+mod brokers;
 mod clients;
 mod configuration;
 mod descriptors;

@@ -82,7 +82,7 @@ impl Guarded {
             ("ssl.truststore.location", &file(CA)),
         ];
         let users = users.iter().map(|(name, word)| ((*name).into(), (*word).into())).collect();
-        let kafka = Kafka::start_with(plain, &properties, Extras { users, classes });
+        let kafka = Kafka::start_with(plain, &properties, Extras { users, classes, small: false });
         Self { kafka, scram, mutual, iam, files }
     }
 

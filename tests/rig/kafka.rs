@@ -34,6 +34,8 @@ pub(crate) struct Extras {
     pub(crate) users: Vec<(String, String)>,
     /// Further classes.
     pub(crate) classes: Option<PathBuf>,
+    /// Whether it is one of several: with little heap and soon up.
+    pub(crate) small: bool,
 }
 
 impl Kafka {
@@ -130,6 +132,15 @@ impl Kafka {
         self.launch().unwrap_or_else(|error| panic!("{error}"));
     }
 
+    /// As [`Self::revive`], with other properties: of two that are alike the last one counts.
+    pub(crate) fn revive_with(&mut self, properties: &[(&str, &str)]) {
+        let file = self.dir.join("server.properties");
+        let mut text = fs::read_to_string(&file).expect("the broker has its properties");
+        add(&mut text, properties);
+        fs::write(&file, text).expect("the broker's directory can be written");
+        self.revive();
+    }
+
     fn try_start(properties: &[(&str, &str)]) -> Result<Self, String> {
         Self::try_start_at(port::free(), properties, Extras::default())
     }
@@ -192,8 +203,10 @@ impl Kafka {
         let log = self.dir.join("server.log");
         let _ = fs::remove_file(&log);
         let mut command = java()?;
+        let size = if self.extras.small { SMALL } else { LARGE };
         command
-            .args(["-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-Djava.awt.headless=true"])
+            .args(size)
+            .args(["-Xms64m", "-XX:+UseSerialGC", "-Djava.awt.headless=true"])
             .arg(format!(
                 "-Dlog4j2.configurationFile={}",
                 self.dir.join("log4j2.properties").display()
@@ -273,6 +286,8 @@ const ARTIFACTS: &[Artifact] = &[
     Artifact { group: "org.apache.logging.log4j", name: "log4j-slf4j-impl", version: "2.25.4" },
 ];
 const CLUSTER: &str = "dGFwbGluZS1yaWctMDAwMA";
+const LARGE: &[&str] = &["-Xmx256m"];
+const SMALL: &[&str] = &["-Xmx160m", "-XX:TieredStopAtLevel=1"];
 const START: Duration = Duration::from_secs(90);
 const REQUEST: Duration = Duration::from_secs(15);
 

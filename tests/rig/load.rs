@@ -5,6 +5,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use super::client::{bare, chunked, request, try_connect};
 use super::marker::{self, Scanner};
@@ -40,6 +41,7 @@ pub(crate) struct Load {
     /// Leaves out the large bodies.
     light: bool,
     stopped: AtomicBool,
+    pause: Duration,
 }
 
 impl Load {
@@ -56,6 +58,11 @@ impl Load {
     /// Writes that were answered.
     pub(crate) fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
+    }
+
+    /// Lets each client rest so long before a request: what gathers in a long outage stays small.
+    pub(crate) fn resting(self, pause: Duration) -> Self {
+        Self { pause, ..self }
     }
 
     /// Marks given out so far; they count from 0.
@@ -85,7 +92,7 @@ impl Load {
                         if outcome.is_ok() || !tenacious || self.stopped.load(Ordering::Relaxed) {
                             return;
                         }
-                        thread::sleep(std::time::Duration::from_millis(5));
+                        thread::sleep(Duration::from_millis(5));
                     }
                 });
             }
@@ -97,6 +104,7 @@ impl Load {
         let mut round = number;
         while self.marks() < marks && !self.stopped.load(Ordering::Relaxed) {
             round += 1;
+            thread::sleep(self.pause);
             let mark = || marker::text(self.next.fetch_add(1, Ordering::Relaxed));
             let (wire, methods): (Vec<u8>, &[&str]) = match round % 8 {
                 0 => {

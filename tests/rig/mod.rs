@@ -4,6 +4,7 @@
 //! also when a test panics or the whole run is killed. It never asserts anything about `tapline`;
 //! that is for the test modules beside it.
 
+pub(crate) mod brokers;
 pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod content;

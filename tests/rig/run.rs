@@ -37,6 +37,11 @@ impl Run {
         Self::with(capture, Load::light_from, true)
     }
 
+    /// As [`Self::start`], with a rest of each client before each of its requests.
+    pub(crate) fn start_resting(rest: Duration, capture: impl FnOnce(u16) -> Capture) -> Self {
+        Self::with(capture, |from| Load::from(from).resting(rest), false)
+    }
+
     fn with(
         capture: impl FnOnce(u16) -> Capture,
         load: impl FnOnce(u64) -> Load,
