@@ -18,6 +18,8 @@
 //! whatever the broker acknowledges after all is passed over when the spool is read. Only what it reports as failed is
 //! sent a second time.
 
+mod aside;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rdkafka::types::RDKafkaErrorCode;
@@ -33,14 +35,6 @@ use crate::{capture::Record, log::LogError};
 
 /// So long without an acknowledgement, with something to acknowledge, counts as trouble.
 pub(super) const STALL_NS: u64 = 500_000_000;
-/// How long records that nothing waits for may lie in the kernel's cache only.
-const SYNC_AGE_NS: u64 = 200_000_000;
-/// How long a full disk is left alone before the next try.
-const FULL_PAUSE_NS: u64 = 500_000_000;
-/// Records of one append.
-const GROUP_RECORDS_MAX: usize = 4096;
-/// Bytes of one append, unless one record is larger.
-const GROUP_BYTES_MAX: usize = 8 << 20;
 /// What is wrong when nobody says what.
 const SILENCE: &str = "the brokers do not acknowledge what they are given";
 /// Read from the spool and not acknowledged.
@@ -79,6 +73,10 @@ pub(super) struct Fifo<B, S> {
     /// What is worth telling.
     news: Option<String>,
     batch_bytes_max: usize,
+    /// Of what is read from the spool and not acknowledged.
+    pub(super) in_hand_bytes_max: usize,
+    /// Of what is read from the spool in one turn.
+    pub(super) read_bytes_max: usize,
     tally: Tally,
 }
 
@@ -104,6 +102,8 @@ impl<B: Broker, S: Shelf> Fifo<B, S> {
             complaint: None,
             news: None,
             batch_bytes_max,
+            in_hand_bytes_max: IN_HAND_BYTES_MAX,
+            read_bytes_max: READ_BYTES_MAX,
             tally: Tally::default(),
         }
     }
@@ -152,7 +152,7 @@ impl<B: Broker, S: Shelf> Fifo<B, S> {
     /// Whether a turn right now would find something to do that nobody will ring the bell for.
     pub(super) fn is_hungry(&self) -> bool {
         let can_read = self.aside
-            && self.in_hand_bytes < IN_HAND_BYTES_MAX
+            && self.in_hand_bytes < self.in_hand_bytes_max
             && self.broker.partitions().is_some()
             && self.shelf.as_ref().is_some_and(|shelf| !shelf.is_read());
         let can_spill = self.aside && !self.fresh.is_empty() && self.full.is_none();
@@ -373,128 +373,6 @@ impl<B: Broker, S: Shelf> Fifo<B, S> {
             self.aside = true;
             self.copy_out();
             self.withdraw();
-        }
-    }
-
-    /// The workers of what the broker has will be served from copies.
-    fn copy_out(&mut self) {
-        let (fresh, twins) = (&mut self.fresh, &mut self.twins);
-        self.broker.for_each(&mut |record, origin| {
-            let Origin::Worker { order, .. } = *origin else { return };
-            let copy = Record { bytes: record.bytes.clone(), ..*record };
-            fresh.push_back(Lease { record: copy, partition: 0, origin: *origin });
-            *origin = Origin::Copied { order };
-            twins.insert(order, None);
-        });
-        self.lanes.iter_mut().for_each(|lane| lane.owed = 0);
-    }
-
-    /// Takes what workers wait for out of the lanes: it goes to the spool.
-    fn withdraw(&mut self) {
-        let mut taken = Vec::new();
-        for lane in &mut self.lanes {
-            // They stand behind what came from the spool.
-            while let Some(lease) =
-                lane.waiting.pop_back_if(|lease| matches!(lease.origin, Origin::Worker { .. }))
-            {
-                taken.push(lease);
-            }
-        }
-        self.fresh.extend(taken);
-        self.fresh.make_contiguous().sort_unstable_by_key(|lease| lease.origin);
-    }
-
-    /// Appends what waits to the spool; what is durable there goes back.
-    fn spill(&mut self, now_ns: u64, done: &mut [Batch]) -> Result<(), LogError> {
-        let Some(shelf) = &mut self.shelf else { return Ok(()) };
-        if self.fresh.is_empty() {
-            self.full = None;
-        }
-        let resting = self.full.as_ref().is_some_and(|(until_ns, _)| now_ns < *until_ns);
-        if !self.fresh.is_empty() && !resting {
-            let (mut payloads, mut bytes, mut held) = (Vec::new(), 0, false);
-            for lease in &self.fresh {
-                let len = lease.record.bytes.len();
-                if payloads.len() == GROUP_RECORDS_MAX
-                    || (bytes > 0 && bytes + len > GROUP_BYTES_MAX)
-                {
-                    break;
-                }
-                bytes += len;
-                held |= lease.record.held;
-                payloads.push(&lease.record.bytes[..]);
-            }
-            let first = match shelf.append(&payloads) {
-                Err(error) if error.is_disk_full() => {
-                    self.full = Some((now_ns + FULL_PAUSE_NS, error.to_string()));
-                    self.news = Some(error.to_string());
-                    return Ok(());
-                }
-                other => other?,
-            };
-            let count = payloads.len();
-            self.full = None;
-            self.unsynced_since_ns.get_or_insert(now_ns);
-            if held {
-                shelf.sync()?;
-                self.tally.syncs += 1;
-                self.unsynced_since_ns = None;
-            }
-            self.tally.spooled += count as u64;
-            self.tally.spooled_bytes += bytes as u64;
-            for (lease, sequence) in self.fresh.drain(..count).zip(first.sequence..) {
-                let Origin::Worker { order, link } = lease.origin else { continue };
-                if let Some(twin) = self.twins.get_mut(&order) {
-                    let ticket = Ticket { source: first.source, sequence };
-                    *twin = Some(ticket);
-                    self.adopted.insert(ticket);
-                }
-                done[usize::from(link)].push(lease.record);
-            }
-        }
-        if self.unsynced_since_ns.is_some_and(|since| now_ns >= since + SYNC_AGE_NS) {
-            shelf.sync()?;
-            self.tally.syncs += 1;
-            self.unsynced_since_ns = None;
-        }
-        Ok(())
-    }
-
-    /// Reads on in the spool, as far as there is room for it.
-    fn read(&mut self) -> Result<(), LogError> {
-        if self.broker.partitions() != Some(self.lanes.len()) {
-            return Ok(());
-        }
-        let mut bytes = 0;
-        while self.in_hand_bytes < IN_HAND_BYTES_MAX && bytes < READ_BYTES_MAX {
-            let Some(shelf) = &mut self.shelf else { return Ok(()) };
-            let Some((ticket, payload)) = shelf.read()? else { return Ok(()) };
-            if self.adopted.remove(&ticket) {
-                continue;
-            }
-            bytes += payload.len();
-            self.in_hand_bytes += payload.len();
-            let record =
-                Record { bytes: payload, owner: 0, number: 0, held: false, epoch: 0, memory: 0 };
-            self.enter(Lease { record, partition: 0, origin: Origin::Spool(ticket) });
-        }
-        Ok(())
-    }
-
-    /// Back to the straight course, when everything older is in a lane and the broker does its work.
-    fn straighten(&mut self, now_ns: u64) {
-        let read = self.shelf.as_ref().is_some_and(Shelf::is_read);
-        let served = self.twins.values().all(Option::is_some);
-        let ready = self.broker.partitions() == Some(self.lanes.len());
-        if read
-            && served
-            && ready
-            && (self.flowing || self.is_drained())
-            && self.cause.is_none()
-            && !self.is_stalled(now_ns)
-        {
-            self.aside = false;
-            self.full = None;
         }
     }
 

@@ -156,7 +156,11 @@ impl World {
         let broker = FakeBroker::new(Rc::clone(&self.topic), self.weather, broker);
         let shelf = Random::new(self.random.draw());
         let shelf = self.with_spool.then(|| FakeShelf::open(Rc::clone(&self.disk), shelf));
-        self.fifo = Some(Fifo::new(broker, shelf, BATCH_BYTES_MAX));
+        let mut fifo = Fifo::new(broker, shelf, BATCH_BYTES_MAX);
+        // Little enough that a spool is often read in many turns, with new records coming meanwhile.
+        fifo.in_hand_bytes_max = self.random.between(1, 20_000) as usize;
+        fifo.read_bytes_max = self.random.between(1, 3_000) as usize;
+        self.fifo = Some(fifo);
     }
 
     fn draw_weather(&mut self) {
