@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 
+use super::disk::{sync_all, sync_data};
 use super::error::LogError;
 use super::format::{FORMAT_VERSION, HEADER_BYTES, Header, HeaderFault};
 
@@ -175,13 +176,15 @@ pub(super) fn lock_exclusive(file: &File, path: &Path) -> Result<(), LogError> {
     }
 }
 
-/// Makes a directory with mode 0700; one that is there is left as it is.
+/// Makes a directory with mode 0700, and with `parents` what is missing above it, all of it durably; one that is there
+/// is left as it is.
 pub(super) fn make_directory(path: &Path, parents: bool) -> Result<(), LogError> {
-    match DirBuilder::new().mode(0o700).recursive(parents).create(path) {
-        Ok(()) => match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => sync_directory(parent),
-            _ => Ok(()),
-        },
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent.filter(|parent| parents && !parent.exists()) {
+        make_directory(parent, true)?;
+    }
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => sync_directory(parent.unwrap_or(Path::new("."))),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(LogError::io(path, "mkdir", error)),
     }
@@ -223,7 +226,7 @@ pub(super) fn replace_file(directory: &Path, name: &str, text: &str) -> Result<(
     }
     let mut file = create_file(&fresh)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
-    file.sync_data().map_err(failed)?;
+    sync_data(&file).map_err(failed)?;
     std::fs::rename(&fresh, &path).map_err(|error| LogError::io(&path, "rename", error))?;
     sync_directory(directory)
 }
@@ -247,7 +250,7 @@ pub(super) fn remove_incarnation(incarnation: &Incarnation) -> Result<(), LogErr
 /// Makes creations, renames and removals in a directory durable.
 pub(super) fn sync_directory(path: &Path) -> Result<(), LogError> {
     File::open(path)
-        .and_then(|directory| directory.sync_all())
+        .and_then(|directory| sync_all(&directory))
         .map_err(|error| LogError::io(path, "fsync of the directory", error))
 }
 

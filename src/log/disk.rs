@@ -31,7 +31,7 @@ impl Disk for Kernel {
     }
 
     fn sync(&mut self, file: &File) -> io::Result<()> {
-        file.sync_data()
+        sync_data(file)
     }
 
     fn truncate(&mut self, file: &File, bytes: u64) -> io::Result<()> {
@@ -45,6 +45,24 @@ impl Disk for Kernel {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// fdatasync. Each one of this room goes through here or [`sync_all`], where tests can lose the power.
+pub(super) fn sync_data(file: &File) -> io::Result<()> {
+    #[cfg(test)]
+    if let Some(outcome) = power::sync(file) {
+        return outcome;
+    }
+    file.sync_data()
+}
+
+/// fsync, of directories too.
+pub(super) fn sync_all(file: &File) -> io::Result<()> {
+    #[cfg(test)]
+    if let Some(outcome) = power::sync(file) {
+        return outcome;
+    }
+    file.sync_all()
 }
 
 /// Writes all parts from `offset` on.
@@ -72,6 +90,29 @@ pub(super) fn write_all(
 
 /// `IOV_MAX` on Linux.
 const PARTS_PER_WRITE_MAX: usize = 1024;
+
+#[cfg(test)]
+pub(super) mod power {
+    //! The place where a test takes over what is made durable by its thread.
+
+    use super::{File, io};
+    use std::cell::RefCell;
+
+    type Hook = Box<dyn FnMut(&File) -> io::Result<()>>;
+
+    thread_local! {
+        static HOOK: RefCell<Option<Hook>> = const { RefCell::new(None) };
+    }
+
+    /// Gives every sync of this thread to the hook instead of to the kernel.
+    pub(in crate::log) fn take_over(hook: Option<Hook>) {
+        HOOK.set(hook);
+    }
+
+    pub(super) fn sync(file: &File) -> Option<io::Result<()>> {
+        HOOK.with_borrow_mut(|hook| hook.as_mut().map(|hook| hook(file)))
+    }
+}
 
 #[cfg(test)]
 pub(super) mod faults {

@@ -7,8 +7,12 @@
 //!         | created, ns since 1970 u64 | node length u16 | 6 zero | node 64 | zeroes | CRC32C u32
 //!         (at 4092, over the 4092 bytes before it)
 //! frame:  CRC32C u32 (over all up to the end of the payload) | payload length u32 | sequence u64
-//!         | kind u8 | flags u8 | 2 zero | salt u32 | payload | zeroes up to a multiple of 8
+//!         | kind u8 | flags u8 | unsynced u16 | salt u32 | payload | zeroes up to a multiple of 8
 //! ```
+//!
+//! `unsynced` is how many frames directly before this one were not known to be durable when it was written; 65,535
+//! stands for that many or more. So each frame proves of all earlier ones that they had reached the disk, which is how
+//! recovery tells a batch that the power cut apart from damage. Logs from before it have zero there.
 //!
 //! Magic, version and the place of the header's checksum stay the same in every later version, so
 //! that an older program can tell *newer* from *damaged*. The checksum of a frame stands first so
@@ -86,17 +90,27 @@ pub(super) struct FrameHead {
     pub(super) sequence: u64,
     pub(super) kind: u8,
     pub(super) flags: u8,
+    pub(super) unsynced: u16,
     pub(super) salt: u32,
 }
 
 impl FrameHead {
     /// The head of a frame around `payload`, checksum included.
-    pub(super) fn seal(sequence: u64, kind: u8, flags: u8, salt: u32, payload: &[u8]) -> [u8; 24] {
+    pub(super) fn seal(
+        sequence: u64,
+        kind: u8,
+        flags: u8,
+        unsynced: u64,
+        salt: u32,
+        payload: &[u8],
+    ) -> [u8; FRAME_HEAD_BYTES] {
+        let unsynced = u16::try_from(unsynced).unwrap_or(UNSYNCED_MANY);
         let mut head = [0; FRAME_HEAD_BYTES];
         head[4..8].copy_from_slice(&(payload.len() as u32).to_le_bytes());
         head[8..16].copy_from_slice(&sequence.to_le_bytes());
         head[16] = kind;
         head[17] = flags;
+        head[18..20].copy_from_slice(&unsynced.to_le_bytes());
         head[20..24].copy_from_slice(&salt.to_le_bytes());
         let crc = crc32c::crc32c_append(crc32c::crc32c(&head[4..]), payload);
         head[..4].copy_from_slice(&crc.to_le_bytes());
@@ -111,6 +125,7 @@ impl FrameHead {
             sequence: u64_at(bytes, 8),
             kind: bytes[16],
             flags: bytes[17],
+            unsynced: u16::from_le_bytes([bytes[18], bytes[19]]),
             salt: u32_at(bytes, 20),
         }
     }
@@ -126,6 +141,14 @@ impl FrameHead {
     /// Whether head and payload (`bytes` from the head to the payload's end) are as written.
     pub(super) fn intact(&self, bytes: &[u8]) -> bool {
         crc32c::crc32c(&bytes[4..]) == self.crc
+    }
+
+    /// All sequences before this one were durable when the frame was written.
+    pub(super) fn durable_before(&self) -> u64 {
+        match self.unsynced {
+            UNSYNCED_MANY => 0,
+            some => self.sequence.saturating_sub(u64::from(some)),
+        }
     }
 
     /// Length of head and payload, without padding.
@@ -171,6 +194,8 @@ pub(super) const HEADER_BYTES: usize = 4096;
 pub(super) const FRAME_HEAD_BYTES: usize = 24;
 pub(super) const FRAME_ALIGN: u64 = 8;
 pub(super) const NODE_BYTES_MAX: usize = 64;
+/// That many frames or more.
+const UNSYNCED_MANY: u16 = u16::MAX;
 const HEADER_CRC_AT: usize = HEADER_BYTES - 4;
 const MAGIC: [u8; 8] = *b"TAPLOG\r\n";
 

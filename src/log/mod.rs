@@ -51,6 +51,7 @@ mod recovery;
 mod retention;
 mod segment;
 mod spool;
+mod tail;
 mod window;
 mod writer;
 

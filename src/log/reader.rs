@@ -20,6 +20,7 @@ use super::directory::{
 use super::error::LogError;
 use super::format::{END, FRAME_ALIGN, HEADER_BYTES, salt};
 use super::position::Position;
+use super::tail::search;
 use super::window::{Found, Window};
 
 /// Reads frames from a position on.
@@ -192,10 +193,15 @@ impl Reader {
                 header.node
             }
             Ok(_) | Err(LogError::BadHeader { .. }) => {
-                let last = files.last() == Some(file);
-                if last && starts_blank(&handle, &path)? {
-                    // A segment that is being created, or whose creation a crash cut short.
-                    return if incarnation.is_live()? { Ok(Step::Nothing) } else { self.leave() };
+                // A segment that is being created, or whose creation a crash cut short.
+                if files.last() == Some(file) && !file.corrupt {
+                    if !incarnation.is_live()? {
+                        if is_empty(&handle, file, salt(incarnation.id))? {
+                            return self.leave();
+                        }
+                    } else if starts_blank(&handle, &path)? {
+                        return Ok(Step::Nothing);
+                    }
                 }
                 if self.reported.as_ref() != Some(&path) {
                     self.reported = Some(path.clone());
@@ -214,7 +220,8 @@ impl Reader {
             Some(open) => open.window.moved_to(handle, path.clone(), salt),
             None => Window::new(handle, path.clone(), salt),
         };
-        self.open = Some(Open { incarnation, node, path, window, done: false });
+        let kept = file.corrupt;
+        self.open = Some(Open { incarnation, node, path, window, kept, done: false });
         Ok(Step::Moved)
     }
 
@@ -236,8 +243,16 @@ impl Reader {
         if waiting {
             return Ok(Step::Nothing);
         }
+        // Of a dead writer's last segment, what stands behind a batch that the power cut is not part of the log either.
+        let ends = |open: &mut Open, position: &Position| {
+            let found = search(&mut open.window, position.offset, position.next)?;
+            Ok::<_, LogError>(found.end == position.offset)
+        };
         if self.searched.as_ref() != Some(&self.position) {
-            if let Some((offset, head)) =
+            let last = !live && following.is_none() && !open.kept;
+            if last && ends(open, &self.position)? {
+                self.searched = Some(self.position.clone());
+            } else if let Some((offset, head)) =
                 open.window.seek(self.position.offset, self.position.next)?
             {
                 // A write in progress may show its later pages first; what stands behind a frame
@@ -307,6 +322,13 @@ impl Reader {
     }
 }
 
+/// Whether no frame was ever written to a segment.
+fn is_empty(handle: &File, file: &SegmentFile, salt: u32) -> Result<bool, LogError> {
+    let handle = handle.try_clone().map_err(|error| LogError::io(&file.path, "dup", error))?;
+    let mut window = Window::new(handle, file.path.clone(), salt);
+    Ok(search(&mut window, 0, file.first)?.next == file.first)
+}
+
 /// Whether a file begins with zeroes, or is empty.
 fn starts_blank(file: &File, path: &Path) -> Result<bool, LogError> {
     let mut bytes = [0; 64];
@@ -335,6 +357,8 @@ struct Open {
     node: String,
     path: PathBuf,
     window: Window,
+    /// Kept aside by recovery, which has judged what is missing.
+    kept: bool,
     /// Read to its end; the window's buffer serves the next one.
     done: bool,
 }

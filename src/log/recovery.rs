@@ -1,8 +1,8 @@
 //! Recovery: ends what dead writers left open.
 //!
-//! Owns the judgement between a torn tail (cut, for it was never durable) and corruption (good
-//! frames behind bad ones: the segment is kept as it is, under another name, and stays readable).
-//! Leaves incarnations alone whose writer lives. Never changes a frame.
+//! Cuts a torn tail, for it was never durable, and keeps a damaged segment as it is, under another
+//! name, where it stays readable; which is which is judged in `tail.rs`. Leaves incarnations alone
+//! whose writer lives. Never changes a frame.
 //!
 //! Only the last segment of an incarnation is searched: the ones before it were synced before it
 //! was created, so a crash cannot have torn them; the reader reports other damage in them.
@@ -19,9 +19,10 @@ use super::directory::{
     CORRUPT_SUFFIX, Incarnation, SegmentFile, check_versions, incarnations, lock_setup,
     open_to_mend, open_to_read, prepare, read_header, remove_incarnation, sync_directory,
 };
-use super::disk::{Kernel, write_all};
+use super::disk::{Kernel, sync_all, sync_data, write_all};
 use super::error::LogError;
 use super::format::{END, FRAME_HEAD_BYTES, FrameHead, HEADER_BYTES, RECOVERED, salt};
+use super::tail::search;
 use super::window::Window;
 
 /// An incarnation that recovery ended.
@@ -42,7 +43,7 @@ pub enum Outcome {
     /// The log was cut behind its last good frame and closed; `torn` when a part of a frame had to
     /// go. The incarnation's records are those below `next`.
     Closed { next: u64, torn: bool },
-    /// There are good frames behind bad ones: the segment is kept untouched as `kept` and readers
+    /// Frames that were durable are damaged, with good ones behind them: the segment is kept untouched as `kept` and readers
     /// serve its good frames. `lost` names the sequences that cannot be read; the caller decides
     /// whether to go on.
     Corrupt { kept: PathBuf, lost: Vec<Range<u64>>, next: u64 },
@@ -112,7 +113,7 @@ fn end(incarnation: &Incarnation) -> Result<Outcome, LogError> {
         let salt = salt(incarnation.id);
         let handle = file.try_clone().map_err(|error| LogError::io(&last.path, "dup", error))?;
         let mut window = Window::new(handle, last.path.clone(), salt);
-        let found = search(&mut window, last.first)?;
+        let found = search(&mut window, 0, last.first)?;
         if !header_good && found.next == last.first {
             // The creation of the segment was cut short: no frame was ever written to it.
             remove(&last.path, &incarnation.path)?;
@@ -121,63 +122,19 @@ fn end(incarnation: &Incarnation) -> Result<Outcome, LogError> {
         if !header_good || found.damaged {
             return keep_aside(incarnation, &last, found.lost, found.next);
         }
-        if !found.closed {
-            close(&file, &last.path, found.end, found.next, salt)?;
-        }
+        // Also when there is a closing frame: the power came before what is behind it was cut off.
+        close(&file, &last.path, found.end, found.next, salt)?;
         return Ok(Outcome::Closed { next: found.next, torn: found.torn });
     }
     remove_incarnation(incarnation)?;
     Ok(Outcome::Empty)
 }
 
-/// What a segment holds.
-#[derive(Debug)]
-struct Search {
-    /// Where the good frames end.
-    end: u64,
-    /// The sequence that follows them.
-    next: u64,
-    lost: Vec<Range<u64>>,
-    damaged: bool,
-    torn: bool,
-    closed: bool,
-}
-
-fn search(window: &mut Window, first: u64) -> Result<Search, LogError> {
-    let mut found = Search {
-        end: HEADER_BYTES as u64,
-        next: first,
-        lost: Vec::new(),
-        damaged: false,
-        torn: false,
-        closed: false,
-    };
-    loop {
-        while let Some(frame) = window.frame(found.end)?.filter(|f| f.head.sequence == found.next) {
-            if frame.head.kind == END {
-                found.closed = true;
-                return Ok(found);
-            }
-            found.end += frame.head.stride();
-            found.next += 1;
-        }
-        let Some((offset, head)) = window.seek(found.end, found.next)? else {
-            found.torn = !window.is_blank(found.end)?;
-            return Ok(found);
-        };
-        found.damaged = true;
-        if head.sequence > found.next {
-            found.lost.push(found.next..head.sequence);
-        }
-        (found.end, found.next) = (offset, head.sequence);
-    }
-}
-
 /// Opens a segment and has the disk, not the page cache, say what it holds: after a failed fsync
 /// the kernel keeps pages as clean that never reached the disk.
 fn open_settled(path: &Path) -> Result<File, LogError> {
     let file = open_to_mend(path)?;
-    file.sync_data().map_err(|error| LogError::io(path, "fdatasync", error))?;
+    sync_data(&file).map_err(|error| LogError::io(path, "fdatasync", error))?;
     fadvise(&file, 0, None, Advice::DontNeed)
         .map_err(|error| LogError::io(path, "fadvise", error.into()))?;
     Ok(file)
@@ -187,11 +144,11 @@ fn open_settled(path: &Path) -> Result<File, LogError> {
 /// log that is recovered once more.
 fn close(file: &File, path: &Path, end: u64, next: u64, salt: u32) -> Result<(), LogError> {
     file.set_len(end).map_err(|error| LogError::io(path, "truncate", error))?;
-    file.sync_all().map_err(|error| LogError::io(path, "fsync", error))?;
-    let head = FrameHead::seal(next, END, RECOVERED, salt, &[]);
+    sync_all(file).map_err(|error| LogError::io(path, "fsync", error))?;
+    let head = FrameHead::seal(next, END, RECOVERED, 0, salt, &[]);
     write_all(&mut Kernel, file, &mut [IoSlice::new(&head)], end)
         .map_err(|error| LogError::io(path, "write of the closing frame", error))?;
-    file.sync_all().map_err(|error| LogError::io(path, "fsync", error))
+    sync_all(file).map_err(|error| LogError::io(path, "fsync", error))
 }
 
 fn keep_aside(

@@ -8,7 +8,7 @@ use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 
 use super::directory::{create_file, segment_name, sync_directory};
-use super::disk::{Disk, write_all};
+use super::disk::{Disk, sync_all, write_all};
 use super::error::LogError;
 use super::format::{HEADER_BYTES, Header};
 
@@ -154,6 +154,6 @@ impl Segment {
         let encoded = header.encode();
         write_all(disk, file, &mut [IoSlice::new(&encoded)], 0)
             .map_err(|error| LogError::io(path, "write", error))?;
-        file.sync_all().map_err(|error| LogError::io(path, "fsync", error))
+        sync_all(file).map_err(|error| LogError::io(path, "fsync", error))
     }
 }

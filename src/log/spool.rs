@@ -130,6 +130,8 @@ impl Spool {
             std::fs::remove_file(&segment.path)
                 .map_err(|error| LogError::io(&segment.path, "remove", error))?;
         }
+        // Before the mark: segments without one are a capture log, which nobody carries off.
+        sync_directory(&self.incarnation.path)?;
         if !kept {
             return remove_incarnation(&self.incarnation);
         }

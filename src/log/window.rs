@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use super::error::LogError;
 use super::format::{FRAME_ALIGN, FRAME_HEAD_BYTES, FrameHead, PAYLOAD_BYTES_MAX};
+use super::tail::SECTOR_BYTES;
 
 /// Reads one segment at a time.
 #[derive(Debug)]
@@ -110,6 +111,23 @@ impl Window {
             at += FRAME_ALIGN;
         }
         Ok(None)
+    }
+
+    /// Whether a sector between two places is blank, or the rest of the one that `start` is in.
+    pub(super) fn has_blank_sector(&mut self, start: u64, end: u64) -> Result<bool, LogError> {
+        let mut from = start;
+        loop {
+            let to = (from + 1).next_multiple_of(SECTOR_BYTES);
+            if to > end {
+                return Ok(false);
+            }
+            let bytes = (to - from) as usize;
+            let Some(at) = self.ensure(from, bytes)? else { return Ok(false) };
+            if self.buffer[at..at + bytes].iter().all(|byte| *byte == 0) {
+                return Ok(true);
+            }
+            from = to;
+        }
     }
 
     /// Makes `bytes` from `offset` on available; the index of the first in the buffer, or `None`

@@ -36,6 +36,8 @@ pub struct Writer {
     segment: Segment,
     segment_first: u64,
     next: u64,
+    /// Records before this are durable.
+    synced: u64,
     bytes_appended: u64,
     poison: Option<Arc<LogError>>,
     staged: Vec<u8>,
@@ -87,14 +89,17 @@ impl Writer {
     pub fn sync(&mut self) -> Result<(), LogError> {
         self.check()?;
         let synced = self.segment.sync(&mut *self.disk);
-        self.poison_on(synced)
+        self.poison_on(synced)?;
+        self.synced = self.next;
+        Ok(())
     }
 
     /// Writes the closing frame, gives unused space back and makes all of it durable. Dropping the
     /// writer instead leaves an incarnation for [`super::recover`].
     pub fn close(mut self) -> Result<(), LogError> {
-        self.check()?;
-        let head = FrameHead::seal(self.next, END, 0, salt(self.incarnation.id), &[]);
+        // First: a closing frame says that everything before it is there.
+        self.sync()?;
+        let head = FrameHead::seal(self.next, END, 0, 0, salt(self.incarnation.id), &[]);
         if let Err(error) = self.segment.write(&mut *self.disk, &mut [IoSlice::new(&head)], 0) {
             return Err(self.undo(error));
         }
@@ -167,6 +172,7 @@ impl Writer {
             segment,
             segment_first: 0,
             next: 0,
+            synced: 0,
             bytes_appended: 0,
             poison: None,
             staged: Vec::new(),
@@ -191,7 +197,11 @@ impl Writer {
 
     /// After a failed write: back to the last whole frame if only space is lacking, else the end.
     fn undo(&mut self, error: LogError) -> LogError {
-        let undone = self.segment.undo(&mut *self.disk);
+        let mut undone = self.segment.undo(&mut *self.disk);
+        if error.is_disk_full() && undone.is_ok() {
+            // Else the power could mix what was undone with what is written in its place.
+            undone = self.segment.sync(&mut *self.disk);
+        }
         if !error.is_disk_full() || undone.is_err() {
             self.poison = Some(Arc::new(error.clone()));
         }
@@ -201,8 +211,7 @@ impl Writer {
     /// Begins the next segment. The old one is made durable first, so that only the last segment of
     /// an incarnation can be torn; it stays in use when there is no space for a new one.
     fn roll(&mut self, batch_bytes: u64) -> Result<(), LogError> {
-        let synced = self.segment.sync(&mut *self.disk);
-        self.poison_on(synced)?;
+        self.sync()?;
         if self.segment.is_empty() {
             // Same first sequence, same name: the empty segment simply grows beyond its limit.
             return Ok(());
@@ -247,7 +256,8 @@ impl Writer {
     /// Adds one frame to the plan: small payloads are copied, large ones only referred to.
     fn stage(&mut self, index: usize, sequence: u64, payload: &[u8]) {
         let begin = self.staged.len();
-        let head = FrameHead::seal(sequence, RECORD, 0, salt(self.incarnation.id), payload);
+        let (unsynced, salt) = (sequence - self.synced, salt(self.incarnation.id));
+        let head = FrameHead::seal(sequence, RECORD, 0, unsynced, salt, payload);
         self.staged.extend_from_slice(&head);
         let padding = stride(payload.len()) as usize - FRAME_HEAD_BYTES - payload.len();
         if payload.len() <= COPIED_BYTES_MAX {

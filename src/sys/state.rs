@@ -9,10 +9,10 @@ use std::{
 
 use uuid::Uuid;
 
-/// Creates the directory if need be (mode 0700) and checks that it is ours alone to write.
+/// Creates the directory if need be (durably, mode 0700) and checks that it is ours alone to write.
 pub fn prepare(dir: &Path) -> Result<(), String> {
     let name = dir.display();
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| {
+    create(dir).map_err(|error| {
         format!(
             "cannot create the state directory {name}: {error}. Name another with \
                  --state-dir, or create it and give it to this user"
@@ -41,6 +41,25 @@ pub fn prepare(dir: &Path) -> Result<(), String> {
     })
 }
 
+/// Each level is on the disk before the next is made: what is durable in the directory is of no use when the power
+/// takes its name.
+fn create(dir: &Path) -> io::Result<()> {
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent.filter(|parent| !parent.exists()) {
+        create(parent)?;
+    }
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Ok(()) => sync(parent.unwrap_or(Path::new("."))),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+        other => other,
+    }
+}
+
+/// Makes the names in a directory durable.
+fn sync(dir: &Path) -> io::Result<()> {
+    fs::File::open(dir)?.sync_all()
+}
+
 /// The node's name: a UUID, made once and kept in `node-id`.
 pub fn node_id(dir: &Path) -> Result<String, String> {
     let path = dir.join("node-id");
@@ -50,7 +69,7 @@ pub fn node_id(dir: &Path) -> Result<String, String> {
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let id = Uuid::new_v4().to_string();
-            write_new(&path, &id)
+            write_new(dir, "node-id", format!("{id}\n").as_bytes())
                 .map(|()| id)
                 .map_err(|error| match error.kind() {
                     io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => format!(
@@ -69,12 +88,9 @@ pub fn key(dir: &Path, name: &str) -> Result<[u8; 32], String> {
     let path = dir.join(name);
     let shown = path.display();
     let failed = |what: &str, error: &io::Error| format!("cannot {what} {shown}: {error}");
-    let draft = dir.join(format!(".{name}.{}", Uuid::new_v4()));
     match fs::metadata(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let made = write_key(&draft).and_then(|()| fs::hard_link(&draft, &path));
-            let _ = fs::remove_file(&draft);
-            match made {
+            match random_key().and_then(|key| write_new(dir, name, &key)) {
                 // Another process of this node was faster: its key holds.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 other => other.map_err(|error| failed("write", &error))?,
@@ -93,19 +109,23 @@ pub fn key(dir: &Path, name: &str) -> Result<[u8; 32], String> {
     })
 }
 
-/// Whole or not at all: it is linked to its name when it is on the disk.
-fn write_key(path: &Path) -> io::Result<()> {
+fn random_key() -> io::Result<[u8; 32]> {
     let mut key = [0; 32];
     fs::File::open("/dev/urandom")?.read_exact(&mut key)?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(&key)?;
-    file.sync_all()
+    Ok(key)
 }
 
-fn write_new(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    writeln!(file, "{text}")?;
-    file.sync_all()
+/// Whole or not at all, also when the power goes: it is linked to its name when it is on the disk.
+fn write_new(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let draft = dir.join(format!(".{name}.{}", Uuid::new_v4()));
+    let written = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    let made = written().and_then(|()| fs::hard_link(&draft, dir.join(name)));
+    let _ = fs::remove_file(&draft);
+    made.and_then(|()| sync(dir))
 }
 
 #[cfg(test)]

@@ -138,6 +138,37 @@ fn damage_in_the_middle_is_kept_aside_and_named() {
 }
 
 #[test]
+fn a_lost_sector_is_a_torn_tail_until_a_later_frame_says_that_it_was_synced() {
+    for (sync_after, outcome) in [(4, "torn"), (5, "damaged"), (8, "damaged"), (9, "torn")] {
+        let scratch = Scratch::new();
+        let mut writer = scratch.writer(3, 1 << 16);
+        for (index, payload) in numbered(9, 600).iter().enumerate() {
+            writer.append(&[payload]).unwrap();
+            if index + 1 == sync_after || index == 1 {
+                writer.sync().unwrap();
+            }
+        }
+        let segment = only_segment(writer.directory());
+        drop(writer);
+        // The sector in which frame 4 begins; it ends there too.
+        let lost = ends(9, 600)[3].next_multiple_of(512);
+        let file = fs::OpenOptions::new().write(true).open(&segment).unwrap();
+        file.write_all_at(&[0; 512], lost).unwrap();
+        let (before, losses) = read_with_losses(&scratch.dir(), &Position::start());
+        let report = recover(&scratch.dir()).unwrap();
+        let (frames, _) = read_with_losses(&scratch.dir(), &Position::start());
+        assert_eq!(frames, before, "the reader sees what recovery sees");
+        match (&report[0].outcome, outcome) {
+            (Outcome::Closed { next: 4, torn: true }, "torn") => assert!(losses.is_empty()),
+            (Outcome::Corrupt { lost, next: 9, .. }, "damaged") => {
+                assert!(matches!(&lost[..], [lost] if *lost == (4..5)), "{lost:?}");
+            }
+            (other, _) => panic!("synced after {sync_after}: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn damage_at_the_end_of_an_earlier_segment_is_reported_too() {
     let scratch = Scratch::new();
     let mut writer = scratch.writer(3, 4096 + 3 * 48);

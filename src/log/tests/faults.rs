@@ -112,6 +112,28 @@ fn failed_sync_at_a_roll_poisons() {
 }
 
 #[test]
+fn an_undone_batch_is_gone_durably_and_a_closing_frame_comes_after_what_it_closes() {
+    let scratch = Scratch::new();
+    let (disk, mut writer) = faulty(&scratch, 1 << 20);
+    for fault in [Fault::Short(10), Fault::WriteFails(ENOSPC), Fault::SyncFails(EIO)] {
+        disk.push(fault);
+    }
+    assert!(writer.append(&[b"a"]).is_err());
+    assert_eq!(disk.pending(), 0, "the undoing is synced");
+    assert!(matches!(writer.append(&[b"a"]), Err(LogError::Poisoned { .. })));
+
+    let other = Scratch::new();
+    let (disk, mut writer) = faulty(&other, 1 << 20);
+    let directory = writer.directory().to_path_buf();
+    writer.append(&[b"a"]).unwrap();
+    disk.push(Fault::SyncFails(EIO));
+    assert!(writer.close().is_err());
+    let bytes = std::fs::read(super::only_segment(&directory)).unwrap();
+    let written = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    assert_eq!(written, 4096 + 24, "the record's one byte is the last");
+}
+
+#[test]
 fn broken_write_and_undo_that_fails_poison() {
     let scratch = Scratch::new();
     let (disk, mut writer) = faulty(&scratch, 1 << 20);

@@ -4,8 +4,10 @@ mod damage;
 mod faults;
 mod following;
 mod keeping;
+mod power;
 mod round_trip;
 mod spooling;
+mod volatile;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
