@@ -15,6 +15,7 @@ mod clients;
 mod configuration;
 mod descriptors;
 mod disk_full;
+mod disk_broken;
 mod doctor;
 mod endurance;
 mod feed;

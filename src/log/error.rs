@@ -58,6 +58,12 @@ impl LogError {
         Self::io(path, doing, source)
     }
 
+    /// A failed fdatasync. Never a full disk, whatever the code (a device that is provisioned thinly says ENOSPC): the
+    /// pages may be gone, and no room that comes later brings them back.
+    pub(super) fn unsynced(path: &Path, source: io::Error) -> Self {
+        Self::Io { path: path.into(), doing: "fdatasync", source: Arc::new(source) }
+    }
+
     /// Sorts an I/O error into the kinds that need different action.
     pub(super) fn io(path: &Path, doing: &'static str, source: io::Error) -> Self {
         let path = path.to_path_buf();

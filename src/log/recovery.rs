@@ -43,7 +43,8 @@ pub enum Outcome {
     /// The log was cut behind its last good frame and closed; `torn` when a part of a frame had to
     /// go. The incarnation's records are those below `next`.
     Closed { next: u64, torn: bool },
-    /// Frames that were durable are damaged, with good ones behind them: the segment is kept untouched as `kept` and readers
+    /// Frames that were durable are damaged, with good ones behind them: the segment
+    /// is kept untouched as `kept` and readers
     /// serve its good frames. `lost` names the sequences that cannot be read; the caller decides
     /// whether to go on.
     Corrupt { kept: PathBuf, lost: Vec<Range<u64>>, next: u64 },

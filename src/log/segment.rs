@@ -98,7 +98,7 @@ impl Segment {
     /// fdatasync, when anything was written since the last one.
     pub(super) fn sync(&mut self, disk: &mut dyn Disk) -> Result<(), LogError> {
         if self.dirty {
-            disk.sync(&self.file).map_err(|error| LogError::io(&self.path, "fdatasync", error))?;
+            disk.sync(&self.file).map_err(|error| LogError::unsynced(&self.path, error))?;
             self.check_presence()?;
             self.dirty = false;
             self.forget_behind();
