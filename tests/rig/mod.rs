@@ -5,6 +5,7 @@
 //! that is for the test modules beside it.
 
 pub(crate) mod brokers;
+pub(crate) mod cgroup;
 pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod content;
