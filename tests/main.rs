@@ -12,6 +12,7 @@ mod admin;
 mod blocking;
 mod brokers;
 mod clients;
+mod clock;
 mod configuration;
 mod descriptors;
 mod disk_full;

@@ -84,6 +84,16 @@ impl Replay {
         self
     }
 
+    /// At this many times the captured speed instead of as fast as it allows.
+    pub(crate) fn speed(mut self, factor: &str) -> Self {
+        for argument in &mut self.arguments {
+            if argument == "max" {
+                *argument = factor.into();
+            }
+        }
+        self
+    }
+
     /// Adds a flag with a value.
     pub(crate) fn flag(mut self, name: &str, value: &str) -> Self {
         self.arguments.extend([name.into(), value.into()]);

@@ -3,7 +3,7 @@
 use std::{
     path::PathBuf,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use jiff::Timestamp;
@@ -198,7 +198,7 @@ pub(super) async fn watch(acceptor: Option<Acceptor>, counters: Vec<Arc<Counters
         if let Some(files) = &mut files {
             files.look();
         }
-        failures.look(Timestamp::now());
+        failures.look(Instant::now());
     }
 }
 
@@ -287,16 +287,17 @@ fn stamp(files: &[PathBuf]) -> Stamp {
 struct Failures {
     counters: Vec<Arc<Counters>>,
     said: Vec<u64>,
-    next: Timestamp,
+    /// No line before this.
+    next: Option<Instant>,
 }
 
 impl Failures {
     fn new(counters: Vec<Arc<Counters>>) -> Self {
-        Self { counters, said: vec![0; KINDS.len()], next: Timestamp::MIN }
+        Self { counters, said: vec![0; KINDS.len()], next: None }
     }
 
-    fn look(&mut self, now: Timestamp) {
-        if now < self.next {
+    fn look(&mut self, now: Instant) {
+        if self.next.is_some_and(|next| now < next) {
             return;
         }
         let sum = |kind| self.counters.iter().map(|counters| counters.get(kind)).sum::<u64>();
@@ -310,7 +311,7 @@ impl Failures {
             return;
         }
         self.said = sums;
-        self.next = now + QUIET;
+        self.next = Some(now + QUIET);
         tracing::warn!(event = "tls.failures", "TLS came to nothing: {}", news.join("; "));
     }
 }
