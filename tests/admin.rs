@@ -146,21 +146,8 @@ fn a_kafka_that_is_down_is_named_after_a_while() {
 fn a_certificate_that_has_expired_is_named() {
     let origin = Origin::answering(|_| ok(b""));
     let scratch = tempfile::tempdir().unwrap();
-    let (certificate, key) = (scratch.path().join("cert.pem"), scratch.path().join("key.pem"));
-    let mut wanted = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
-    wanted.not_before = rcgen::date_time_ymd(2020, 1, 1);
-    wanted.not_after = rcgen::date_time_ymd(2021, 1, 1);
-    let signing_key = rcgen::KeyPair::generate().unwrap();
-    let made = wanted.self_signed(&signing_key).unwrap();
-    std::fs::write(&certificate, made.pem()).unwrap();
-    std::fs::write(&key, signing_key.serialize_pem()).unwrap();
-    let tapline = Capture::secure(origin.port())
-        .flag("--tls", "files")
-        .flag("--tls-cert", certificate.to_str().unwrap())
-        .flag("--tls-key", key.to_str().unwrap())
-        .flag("--readiness-patience", "1s")
-        .admin()
-        .start();
+    put_pair(scratch.path(), jiff::civil::date(2021, 1, 1));
+    let tapline = shown(&origin, scratch.path()).flag("--readiness-patience", "1s").start();
     let unready = wait::until(PATIENCE, || ask(&tapline, "/readyz").0 == 503);
     let (_, ready) = json(&tapline, "/readyz");
     assert!(unready, "{ready}");
@@ -172,7 +159,65 @@ fn a_certificate_that_has_expired_is_named() {
     let metrics = ask(&tapline, "/metrics").1;
     let ends = value(&metrics, "tapline_cert_expiry_timestamp_seconds");
     assert_eq!(ends, Some(1_609_459_200.0), "{metrics}");
+    assert!(tapline.output().contains("tls.expired"), "{}", tapline.output());
     lint(&metrics);
+}
+
+#[test]
+fn a_certificate_that_is_about_to_end_is_said_once_and_takes_no_readiness() {
+    let origin = Origin::answering(|_| ok(b""));
+    let scratch = tempfile::tempdir().unwrap();
+    let day = |days: i64| {
+        let then = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * days);
+        then.to_zoned(jiff::tz::TimeZone::UTC).date()
+    };
+    // At midnight, so that five whole days and some hours are left.
+    put_pair(scratch.path(), day(6));
+    let tapline = shown(&origin, scratch.path()).start();
+    let said = || tapline.output().matches("tls.expires").count();
+    assert!(wait::until(PATIENCE, || said() == 1), "{}", tapline.output());
+    assert!(tapline.output().contains("\"days_left\":5"), "{}", tapline.output());
+    let (status, ready) = json(&tapline, "/readyz");
+    assert_eq!((status, ready["status"].as_str()), (200, Some("ready")), "{ready}");
+    assert!(ready.to_string().contains("certificate_expiring"), "{ready}");
+    let expected = day(6).to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp().as_second();
+    let ends = value(&ask(&tapline, "/metrics").1, "tapline_cert_expiry_timestamp_seconds");
+    assert_eq!(ends, Some(expected as f64));
+    // A good one, and after it one that is within 30 days: each is taken up without a signal.
+    put_pair(scratch.path(), day(100));
+    let fine = || !ask(&tapline, "/readyz").1.contains("certificate");
+    assert!(wait::until(PATIENCE, fine), "{}", json(&tapline, "/readyz").1);
+    assert_eq!(said(), 1, "{}", tapline.output());
+    put_pair(scratch.path(), day(20));
+    assert!(wait::until(PATIENCE, || said() == 2), "{}", tapline.output());
+    // A reload that changes nothing says nothing.
+    tapline.hang_up();
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!((said(), ask(&tapline, "/readyz").0), (2, 200), "{}", tapline.output());
+}
+
+/// In front of clients that are shown the pair of a directory.
+fn shown(origin: &Origin, dir: &std::path::Path) -> Capture {
+    let file = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+    Capture::secure(origin.port())
+        .flag("--tls", "files")
+        .flag("--tls-cert", &file("cert.pem"))
+        .flag("--tls-key", &file("key.pem"))
+        .admin()
+}
+
+/// A new pair, good until the beginning of that day.
+fn put_pair(dir: &std::path::Path, end: jiff::civil::Date) {
+    let date = |year: i16, month: i8, day: i8| {
+        rcgen::date_time_ymd(i32::from(year), month as u8, day as u8)
+    };
+    let mut wanted = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+    wanted.not_before = date(2020, 1, 1);
+    wanted.not_after = date(end.year(), end.month(), end.day());
+    let key = rcgen::KeyPair::generate().unwrap();
+    let made = wanted.self_signed(&key).unwrap();
+    std::fs::write(dir.join("cert.pem"), made.pem()).unwrap();
+    std::fs::write(dir.join("key.pem"), key.serialize_pem()).unwrap();
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 mod board;
 mod crew;
+mod expiry;
 mod heart;
 mod predecessor;
 mod program;

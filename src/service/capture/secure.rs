@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::{
     board::Extras,
+    expiry::{self, Warned},
     reload::{Apply, Hook},
 };
 use crate::{
@@ -123,9 +124,10 @@ pub(super) fn extras(acceptor: Option<&Acceptor>, config: &CaptureConfig) -> Ext
     }
     if let Some(acceptor) = acceptor.cloned() {
         let expiring = acceptor.clone();
-        extras
-            .causes
-            .push(Box::new(move || expired(&expiring, Timestamp::now()).into_iter().collect()));
+        extras.causes.push(Box::new(move || {
+            let now = Timestamp::now().as_second();
+            expiry::cause(expiring.not_after(), &expiring.certificate(), now).into_iter().collect()
+        }));
         extras.metrics.push(Box::new(move |out| {
             let help = "Unix time at which the certificate that clients are shown ends.";
             let not_after = acceptor.not_after() as f64;
@@ -133,25 +135,6 @@ pub(super) fn extras(acceptor: Option<&Acceptor>, config: &CaptureConfig) -> Ext
         }));
     }
     extras
-}
-
-/// Clients that check the certificate cannot connect, so no write is accepted.
-fn expired(acceptor: &Acceptor, now: Timestamp) -> Option<Cause> {
-    let not_after = acceptor.not_after();
-    let certificate = acceptor.certificate();
-    let detail = format!(
-        "the certificate {} ends {}; put a new pair in place",
-        certificate.display(),
-        time(not_after)
-    );
-    let left = not_after - now.as_second();
-    match left {
-        ..=0 => Some(Cause { name: "certificate_expired", severity: Severity::Blocking, detail }),
-        _ if left < DAY => {
-            Some(Cause { name: "certificate_expiring", severity: Severity::Degraded, detail })
-        }
-        _ => None,
-    }
 }
 
 /// Whether TLS can be had; makes no certificate.
@@ -167,7 +150,7 @@ pub(super) fn check(config: &CaptureConfig) -> Result<String, Failure> {
             Ok(format!(
                 "to clients with {}, good until {}",
                 acceptor.certificate().display(),
-                time(acceptor.not_after())
+                expiry::time(acceptor.not_after())
             ))
         }
     }
@@ -178,13 +161,9 @@ fn say_certificate(acceptor: &Acceptor) {
         event = "tls.certificate",
         certificate = %acceptor.certificate().display(),
         sha256 = acceptor.fingerprint(),
-        not_after = %time(acceptor.not_after()),
+        not_after = %expiry::time(acceptor.not_after()),
         "the certificate that clients are shown"
     );
-}
-
-fn time(seconds: i64) -> Timestamp {
-    Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
 }
 
 /// Looks after certificates and handshakes for as long as the process runs.
@@ -210,8 +189,7 @@ struct Files {
     /// As they were at the last look: they are read once they have been still from one look to the next, since a
     /// certificate and its key do not change at the same moment.
     seen: Stamp,
-    /// Days before the end of this certificate (by its end) that were warned of.
-    warned: (i64, i64),
+    warned: Warned,
 }
 
 /// Of each file, when it changed and its length.
@@ -220,7 +198,7 @@ type Stamp = Vec<Option<(SystemTime, u64, u64)>>;
 impl Files {
     fn new(acceptor: Acceptor) -> Self {
         let stamp = stamp(&acceptor.files());
-        Self { acceptor, read: stamp.clone(), seen: stamp, warned: (0, i64::MAX) }
+        Self { acceptor, read: stamp.clone(), seen: stamp, warned: Warned::default() }
     }
 
     fn look(&mut self) {
@@ -247,19 +225,13 @@ impl Files {
 
     fn look_at_expiry(&mut self, now: i64) {
         let not_after = self.acceptor.not_after();
-        if self.warned.0 != not_after {
-            self.warned = (not_after, i64::MAX);
-        }
-        let left = not_after - now;
-        let due = WARN_DAYS.into_iter().rev().find(|days| left <= days * DAY);
-        let Some(days) = due.filter(|days| *days < self.warned.1) else { return };
-        self.warned.1 = days;
+        let Some(left) = self.warned.due(not_after, now) else { return };
         if self.acceptor.is_self_signed() {
             // It is made anew in time.
             return self.reload();
         }
         let certificate = self.acceptor.certificate();
-        let (certificate, not_after) = (certificate.display(), time(not_after));
+        let (certificate, not_after) = (certificate.display(), expiry::time(not_after));
         if left <= 0 {
             tracing::error!(
                 event = "tls.expired", %certificate, %not_after,
@@ -267,7 +239,7 @@ impl Files {
             );
         } else {
             tracing::warn!(
-                event = "tls.expires", %certificate, %not_after, days_left = left / DAY,
+                event = "tls.expires", %certificate, %not_after, days_left = left / expiry::DAY,
                 "the certificate expires soon. Put a new pair in place; it is read without a restart"
             );
         }
@@ -347,6 +319,3 @@ const KINDS: [(Counter, &str); 11] = [
 const PERIOD: Duration = Duration::from_millis(250);
 /// How long nothing is said after a line about failures.
 const QUIET: Duration = Duration::from_mins(1);
-const DAY: i64 = 86_400;
-/// When an operator is warned; at 0 it is too late.
-const WARN_DAYS: [i64; 4] = [30, 7, 1, 0];
