@@ -124,13 +124,10 @@ impl World {
     }
 
     fn spool_life(&mut self, machine: &Machine, dir: &Path) -> Result<(), LogError> {
-        let (mut writer, id) = self.writer(machine, dir)?;
-        let name = writer.directory().file_name().unwrap().to_string_lossy().into_owned();
-        self.told(id).positions = vec![Position { incarnation: name, ..Position::start() }];
-        let spool = Spool::of(&writer, dir)?;
-        self.told(id).marked = true;
         let mut found = Vec::new();
-        for (spool, recovered) in Spool::leftovers(dir)? {
+        // Before the life's own, of which it would take a moment to find that it lives.
+        let leftovers = if dir.exists() { Spool::leftovers(dir)? } else { Vec::new() };
+        for (spool, recovered) in leftovers {
             recovered.iter().for_each(undamaged);
             found.push(spool.incarnation());
             if self.chance(4) {
@@ -138,7 +135,12 @@ impl World {
             }
             self.carry(spool)?;
         }
-        self.check_marks(dir, id, &found);
+        self.check_marks(dir, &found);
+        let (mut writer, id) = self.writer(machine, dir)?;
+        let name = writer.directory().file_name().unwrap().to_string_lossy().into_owned();
+        self.told(id).positions = vec![Position { incarnation: name, ..Position::start() }];
+        let spool = Spool::of(&writer, dir)?;
+        self.told(id).marked = true;
         let mut reader = spool.reader(&spool.position()?)?;
         for _ in 0..self.random.below(25) {
             self.write(&mut writer, id)?;
@@ -190,14 +192,14 @@ impl World {
     }
 
     /// A spool is known by its mark until its last segment has gone.
-    fn check_marks(&self, dir: &Path, own: u64, found: &[u64]) {
-        for incarnation in incarnations(dir).unwrap() {
+    fn check_marks(&self, dir: &Path, found: &[u64]) {
+        for incarnation in incarnations(dir).unwrap_or_default() {
             let told = &self.told[&incarnation.id];
             let segments = incarnation.segments().unwrap().len();
             let marked = incarnation.path.join(DRAINED_NAME).exists();
             assert!(marked || segments == 0 || !told.marked, "a spool without its mark");
         }
-        for (id, told) in self.told.iter().filter(|(id, told)| **id != own && !told.given_up) {
+        for (id, told) in self.told.iter().filter(|(_, told)| !told.given_up) {
             let carried = told.positions.iter().map(|position| position.next).min();
             assert!(
                 found.contains(id) || told.durable <= carried.unwrap_or(0),

@@ -149,9 +149,7 @@ impl State {
         let durable = current(file)?;
         if let Durable::Names(names) = &durable {
             // Before they are removed again.
-            for name in names.keys() {
-                self.know(&File::open(below(file).join(name))?)?;
-            }
+            self.know_all(file, names)?;
         }
         self.inodes.get_mut(&number).expect("it is known").durable = durable;
         Ok(())
@@ -195,6 +193,15 @@ impl State {
         Ok(data.ino())
     }
 
+    fn know_all(&mut self, directory: &File, names: &BTreeMap<OsString, u64>) -> io::Result<()> {
+        for (name, number) in names {
+            if !self.inodes.contains_key(number) {
+                self.know(&File::open(below(directory).join(name))?)?;
+            }
+        }
+        Ok(())
+    }
+
     fn cut(&mut self) {
         if !std::mem::replace(&mut self.off, true) {
             let base = File::open(&self.base).unwrap();
@@ -228,9 +235,7 @@ impl State {
             panic!("it is a directory");
         };
         let before = before.clone();
-        for name in now.keys() {
-            self.know(&File::open(below(&handle).join(name)).unwrap()).unwrap();
-        }
+        self.know_all(&handle, &now).unwrap();
         let changed = |name: &&OsString| before.get(*name) != now.get(*name);
         let mut open: BTreeSet<&OsString> =
             before.keys().chain(now.keys()).filter(changed).collect();
