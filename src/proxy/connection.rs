@@ -366,8 +366,8 @@ impl Connection {
     /// never was a connection to it.
     pub(super) fn drop_held<R: Ring>(&mut self, core: &mut Core<R>, cause: UndeliveredCause) {
         let unconnected = self.upstream != Upstream::Connected;
-        // Only what is in the records can be taken back in them.
-        let recorded = |asked: &&Asked| asked.telling == Telling::Record;
+        // Only what is in the records can be taken back in them, and must be, even if its answer is to be in none.
+        let recorded = |asked: &&Asked| asked.recorded;
         let never_sent =
             if unconnected { self.pipeline.iter().filter(recorded).count() as u32 } else { 0 };
         let Core { ring, recorder, counters, .. } = core;

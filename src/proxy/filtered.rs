@@ -117,7 +117,15 @@ impl Connection {
         let (answering, telling) = (arriving.answering, arriving.telling);
         let own = Some(Box::new(OwnAnswer { bytes, close }));
         let waits = (!self.hold.is_empty()).then(|| self.hold.mark());
-        self.pipeline.push_back(Asked { answering, telling, waits, hides_body: false, own });
+        let recorded = false;
+        self.pipeline.push_back(Asked {
+            answering,
+            telling,
+            recorded,
+            waits,
+            hides_body: false,
+            own,
+        });
         self.answer_own();
     }
 

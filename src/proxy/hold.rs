@@ -30,6 +30,8 @@ struct Entry {
     what: What,
     /// The first bytes of a request.
     starts_request: bool,
+    /// The records have given its request up.
+    unrecorded: bool,
     /// When they came, monotonic.
     since_ns: u64,
 }
@@ -150,11 +152,18 @@ impl HoldQueue {
         whole
     }
 
-    /// Removes everything; returns how many requests were dropped of which no byte had been released.
+    /// What stands from `mark` on is in the records no more.
+    pub(super) fn unrecord(&mut self, mark: Mark) {
+        let first = self.pushed - self.entries.len() as u64;
+        let before = mark.0.saturating_sub(first) as usize;
+        self.entries.iter_mut().skip(before).for_each(|entry| entry.unrecorded = true);
+    }
+
+    /// Removes everything; returns how many requests of the records were dropped of which no byte had been released.
     pub(super) fn clear(&mut self, freed: &mut impl FnMut(Segment)) -> u32 {
         let mut requests = 0;
         while let Some(entry) = self.entries.pop_front() {
-            requests += u32::from(entry.starts_request);
+            requests += u32::from(entry.starts_request && !entry.unrecorded);
             self.forget(entry, freed);
         }
         requests
@@ -229,7 +238,7 @@ impl HoldQueue {
 
     fn push(&mut self, what: What, starts_request: bool, since_ns: u64) {
         self.pushed += 1;
-        self.entries.push_back(Entry { what, starts_request, since_ns });
+        self.entries.push_back(Entry { what, starts_request, unrecorded: false, since_ns });
     }
 
     fn forget(&mut self, entry: Entry, freed: &mut impl FnMut(Segment)) {
@@ -335,6 +344,24 @@ mod tests {
         queue.hold(Place { record: 5, offset: 0 }, 1, false, 0);
         assert!(!queue.drop_from(mark, &mut |_| ()));
         assert!(queue.is_empty() && queue.bytes() == 0);
+    }
+
+    #[test]
+    fn what_the_records_have_given_up_is_not_counted_as_dropped() {
+        let (mut queue, mut out) = (HoldQueue::default(), SendQueue::default());
+        queue.hold(Place { record: 1, offset: 0 }, 1, true, 0);
+        let mark = queue.mark();
+        queue.behind(Segment::owned(b"search".to_vec()), true, 0);
+        queue.unrecord(mark);
+        queue.behind(Segment::owned(b"more".to_vec()), false, 0);
+        assert_eq!(queue.clear(&mut |_| ()), 1);
+        // What has been released meanwhile is not looked for.
+        queue.hold(Place { record: 2, offset: 0 }, 1, true, 0);
+        let mark = queue.mark();
+        queue.durable(2, vec![0], &mut out);
+        queue.hold(Place { record: 3, offset: 0 }, 1, true, 0);
+        queue.unrecord(mark);
+        assert_eq!(queue.clear(&mut |_| ()), 0);
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 use super::{
     connection::{CLIENT, Connection, Phase},
     core::{Core, discard},
+    hold::Mark,
     recording::{CoreParts, Hold},
     request::{Arriving, Asked, Telling, Way},
     secure::Arrival,
@@ -150,7 +151,8 @@ impl Connection {
             self.telling = telling;
             self.upgrade_asked = request.upgrade;
             let waits = (way == Way::Held || !self.hold.is_empty()).then(|| self.hold.mark());
-            let asked = Asked { answering, telling, waits, hides_body: false, own: None };
+            let recorded = telling == Telling::Record;
+            let asked = Asked { answering, telling, recorded, waits, hides_body: false, own: None };
             self.pipeline.push_back(asked);
         }
         self.arriving = Some(Arriving {
@@ -296,12 +298,25 @@ impl Connection {
             asked.telling = asked.telling.without_memory();
         }
         let Some(arriving) = &mut self.arriving else { return };
-        let broken = arriving.telling == Telling::Record && arriving.forwarded;
-        let write = arriving.write;
+        let told = arriving.telling == Telling::Record;
+        let (broken, write) = (told && arriving.forwarded, arriving.write);
+        let mark = arriving.mark;
         arriving.telling = arriving.telling.without_memory();
+        if told {
+            self.unrecord(mark);
+        }
         if broken {
             core.recorder.on(|to, stamp| self.stream.request_dropped(to, stamp));
             self.pass_by(core, 1, u64::from(write), 0);
+        }
+    }
+
+    /// The request that is arriving is not in the records, or given up there: they cannot take it back either.
+    fn unrecord(&mut self, mark: Mark) {
+        self.hold.unrecord(mark);
+        // An answer that came early took its place with it.
+        if let Some(asked) = self.pipeline.back_mut() {
+            asked.recorded = false;
         }
     }
 

@@ -66,6 +66,8 @@ impl Arriving {
 pub(super) struct Asked {
     pub(super) answering: Answering,
     pub(super) telling: Telling,
+    /// It stands in the records, or is about to, whatever becomes of its answer.
+    pub(super) recorded: bool,
     /// Where it stands in the held queue, if it was not sent at once.
     pub(super) waits: Option<Mark>,
     /// The records are not to show the content of its body and of its answer's.

@@ -10,7 +10,11 @@ use super::{
     script::{Malformed, Request, name},
     world::{AFTER_NS, START_NS, Setup, World},
 };
-use crate::{observe::Counter, proto::TrafficStream};
+use crate::{
+    filter::{Filter, Suppression},
+    observe::Counter,
+    proto::TrafficStream,
+};
 
 fn request(number: usize, method: &str, path: &str, body: &str, malformed: Malformed) -> Request {
     let name = name(0, number);
@@ -79,6 +83,31 @@ fn sim_what_cannot_be_stored_in_time_is_answered_503_and_never_sent() {
         assert_eq!(world.origins[0].received.len(), first, "seed {seed}");
         assert_eq!(world.counters.get(Counter::Undelivered), 2, "seed {seed}");
         assert!(client.received.windows(12).any(|bytes| bytes == b"Retry-After:"));
+    }
+}
+
+/// Memory is used up when a request comes that is left out, so that the answer to the write before it would be in no
+/// record. The write itself is: when the source cannot be reached it must be taken back.
+#[test]
+fn sim_a_write_that_got_nowhere_is_noted_though_its_answer_would_not_be() {
+    for seed in 0..100 {
+        let mut setup = Setup::quiet();
+        setup.settings.unacknowledged_bytes_max = 256;
+        setup.temper.delay_ns_max = 1_000_000;
+        setup.faults.connect_refused = 1000;
+        setup.connect_ns_max = 100_000_000;
+        let get = "GET /c000r001/.*".parse().expect("a pattern");
+        let suppression = Suppression { methods_and_paths: vec![get], ..Suppression::default() };
+        setup.settings.filter = Filter { suppression, ..Filter::default() }.into();
+        // The first record of the write is full, and counts, while the rest of what came is still looked at.
+        setup.settings.record_bytes_max = 2 << 10;
+        let mut requests = vec![
+            request(0, "PUT", "_doc/1", &"x".repeat(3000), Malformed::No),
+            request(1, "GET", "_doc/1", "", Malformed::No),
+        ];
+        requests[1].left_out = true;
+        let world = run(seed, setup, client(requests, End::Stay));
+        assert_eq!(world.counters.get(Counter::Undelivered), 1, "seed {seed}");
     }
 }
 
