@@ -40,6 +40,8 @@ pub(super) struct Connection {
     pub(super) head_began: Option<Stamp>,
     /// Requests without a complete answer, oldest first.
     pub(super) pipeline: VecDeque<Asked>,
+    /// The source's FIN ended an answer: what stood behind it would be taken for a part of that.
+    pub(super) ended_by_fin: bool,
     /// Bytes of the oldest answer have gone to the client.
     pub(super) answer_began: bool,
     /// The newest request asked for another protocol.
@@ -203,6 +205,7 @@ impl Connection {
             arriving: None,
             head_began: None,
             pipeline: VecDeque::new(),
+            ended_by_fin: false,
             answer_began: false,
             upgrade_asked: false,
             tunnel: false,
@@ -346,11 +349,15 @@ impl Connection {
 
     /// Answers the client by itself and ends the conversation. The source connection is dropped.
     pub(super) fn answer<R: Ring>(&mut self, core: &mut Core<R>, answer: Vec<u8>) {
-        // Behind the source's FIN there is nowhere to say it.
-        if !self.client.shut && !answer.is_empty() {
+        if self.hears_more() && !answer.is_empty() {
             self.client.out.push(Segment::owned(answer));
         }
         self.dismiss(core);
+    }
+
+    /// Behind a FIN there is nowhere to say anything to the client.
+    fn hears_more(&self) -> bool {
+        !self.client.shut && !self.ended_by_fin
     }
 
     /// The client has all it will get: the source connection is dropped, and what still comes is discarded.

@@ -39,6 +39,7 @@ impl Connection {
     pub(super) fn source_eof<R: Ring>(&mut self, core: &mut Core<R>) {
         self.source.eof = true;
         if !self.tunnel && self.response.eof() == Eof::Complete {
+            self.ended_by_fin = true;
             self.answered(&core.counters, core.now.monotonic_ns);
         }
         core.timers.set(Deadline::SourceClosed, self.token, core.now.monotonic_ns);

@@ -252,6 +252,21 @@ fn sim_a_refusal_after_the_end_of_the_source_is_silent() {
     }
 }
 
+/// The answer to the first request ends with the source's connection: what is refused behind it has no place there.
+#[test]
+fn sim_nothing_stands_behind_an_answer_that_ends_with_its_connection() {
+    for seed in 0..20 {
+        let mut setup = Setup::quiet();
+        setup.manners.until_eof = 1000;
+        let requests = vec![
+            request(0, "GET", "_doc/1", "", Malformed::No),
+            request(1, "GET", "_doc/1 HTTP/1.1\r\nA : b", "", Malformed::Head),
+        ];
+        let world = run(seed, setup, client(requests, End::Stay));
+        assert_eq!(world.clients[0].received, world.origins[0].sent, "seed {seed}");
+    }
+}
+
 /// The time that one address took is not taken off the next one's.
 #[test]
 fn sim_each_address_of_the_source_has_its_own_time_to_answer() {
