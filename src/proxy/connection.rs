@@ -49,8 +49,8 @@ pub(super) struct Connection {
     /// After a 101: bytes both ways, no more HTTP.
     pub(super) tunnel: bool,
     pub(super) refused: Option<Refusal>,
-    /// Held for too long: answered 503 when what came before it has its answers.
-    pub(super) expired: bool,
+    /// Held for too long: answered 503 when what came before it has its answers; what the records are to say of it.
+    pub(super) expired: Option<Telling>,
     /// On the list of connections on which something is held.
     pub(super) holding: bool,
     pub(super) hold: HoldQueue,
@@ -210,7 +210,7 @@ impl Connection {
             upgrade_asked: false,
             tunnel: false,
             refused: None,
-            expired: false,
+            expired: None,
             holding: false,
             hold: HoldQueue::default(),
             stream: Stream::new(id),
@@ -331,17 +331,22 @@ impl Connection {
         }
     }
 
-    /// Answers in place of the source. The client saw this answer, so it stands in the records, before the reason for
-    /// it: the reference's replayer ignores what is written after an exception.
+    /// Answers in place of the source. The client saw this answer, so it stands in the records as the source's would,
+    /// before the reason for it: the reference's replayer ignores what is written after an exception.
     pub(super) fn answer_for_source<R: Ring>(
         &mut self,
         core: &mut Core<R>,
         answer: Vec<u8>,
         why: &str,
     ) {
-        let telling = self.pipeline.front().map_or(self.telling, |asked| asked.telling);
-        if telling == Telling::Record && !self.stream_ended {
-            self.record(&mut CoreParts::of(core), SOURCE, &answer, Hold::No);
+        // Without a request nobody asked.
+        let asked = self.pipeline.front().map(|asked| asked.telling);
+        match asked.or(self.expired).filter(|_| !self.stream_ended && self.hears_more()) {
+            Some(Telling::Record) => {
+                self.record(&mut CoreParts::of(core), SOURCE, &answer, Hold::No);
+            }
+            Some(other) => self.miss(&CoreParts::of(core), other, answer.len(), false),
+            None => {}
         }
         self.record_small(core, |stream, to, stamp| stream.exception(to, stamp, why));
         self.answer(core, answer);

@@ -72,6 +72,9 @@ impl Connection {
         let connected = self.upstream == Upstream::Connected;
         let waits = |asked: &Asked| asked.waits.is_some_and(|mark| self.hold.has_all_from(mark));
         let asked_before = self.pipeline.iter().take_while(|asked| !waits(asked)).count();
+        // Without a connection none of them gets another answer, and the client takes this one for that to the first.
+        let answers = if connected { asked_before } else { 0 };
+        let telling = self.pipeline.get(answers).map_or(self.telling, |asked| asked.telling);
         self.drop_held(core, UndeliveredCause::Unstored);
         if !whole {
             self.record_small(core, |stream, to, stamp| stream.exception(to, stamp, CUT));
@@ -79,7 +82,7 @@ impl Connection {
             return;
         }
         self.arriving = None;
-        self.expired = true;
+        self.expired = Some(telling);
         self.pipeline.truncate(asked_before);
         if !connected {
             // Nothing went before it: there is no connection to the source yet.

@@ -19,8 +19,10 @@ use crate::{
 impl Connection {
     /// Bytes came from the client.
     pub(super) fn client_data<R: Ring>(&mut self, core: &mut Core<R>, arrival: Arrival<'_>) {
-        let deaf =
-            self.refused.is_some() || self.expired || self.reset_after_flush || self.dismissed;
+        let deaf = self.refused.is_some()
+            || self.expired.is_some()
+            || self.reset_after_flush
+            || self.dismissed;
         if self.phase != Phase::Flowing || deaf {
             arrival.release(&mut core.ring);
             return;

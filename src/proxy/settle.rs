@@ -54,7 +54,7 @@ impl Connection {
                 return;
             }
         }
-        if self.expired && self.pipeline.is_empty() && self.source.is_flushed() {
+        if self.expired.is_some() && self.pipeline.is_empty() && self.source.is_flushed() {
             self.answer_unavailable(core);
             return;
         }
@@ -62,7 +62,8 @@ impl Connection {
             self.dismiss(core);
             return;
         }
-        let wanted = (self.refused.is_none() && !self.expired) || !self.pipeline.is_empty();
+        let wanted =
+            (self.refused.is_none() && self.expired.is_none()) || !self.pipeline.is_empty();
         if self.upstream == Upstream::None && self.has_bytes && self.asks_source && wanted {
             self.connect_source(core, 0, Errno(libc::ECONNREFUSED));
             if self.phase != Phase::Flowing {
@@ -188,7 +189,7 @@ impl Connection {
         // What comes behind a refused request is read and dropped, so that the client's end is seen.
         let open = self.phase == Phase::Answered
             || (!self.reset_after_flush
-                && (self.refused.is_some() || self.expired || self.has_room(core)));
+                && (self.refused.is_some() || self.expired.is_some() || self.has_room(core)));
         let token = self.token;
         let leaving = self.leaving && self.client.receiving == Receiving::On;
         let open = open && !leaving && !self.parting;

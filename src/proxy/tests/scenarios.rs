@@ -1,6 +1,6 @@
 //! Hand-made worlds for what a drawn one seldom meets.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use prost::Message;
 
@@ -43,6 +43,12 @@ fn request(number: usize, method: &str, path: &str, body: &str, malformed: Malfo
         malformed,
         name,
     }
+}
+
+fn leaving_out(method_and_path: &str) -> Arc<Filter> {
+    let methods_and_paths = vec![method_and_path.parse().expect("a pattern")];
+    let suppression = Suppression { methods_and_paths, ..Suppression::default() };
+    Filter { suppression, ..Filter::default() }.into()
 }
 
 fn client(requests: Vec<Request>, end: End) -> Client {
@@ -96,9 +102,7 @@ fn sim_a_write_that_got_nowhere_is_noted_though_its_answer_would_not_be() {
         setup.temper.delay_ns_max = 1_000_000;
         setup.faults.connect_refused = 1000;
         setup.connect_ns_max = 100_000_000;
-        let get = "GET /c000r001/.*".parse().expect("a pattern");
-        let suppression = Suppression { methods_and_paths: vec![get], ..Suppression::default() };
-        setup.settings.filter = Filter { suppression, ..Filter::default() }.into();
+        setup.settings.filter = leaving_out("GET /c000r001/.*");
         // The first record of the write is full, and counts, while the rest of what came is still looked at.
         setup.settings.record_bytes_max = 2 << 10;
         let mut requests = vec![
@@ -108,6 +112,21 @@ fn sim_a_write_that_got_nowhere_is_noted_though_its_answer_would_not_be() {
         requests[1].left_out = true;
         let world = run(seed, setup, client(requests, End::Stay));
         assert_eq!(world.counters.get(Counter::Undelivered), 1, "seed {seed}");
+    }
+}
+
+/// The 503 stands in the records as what the write was answered, whatever came behind it.
+#[test]
+fn sim_a_503_is_recorded_though_what_came_last_is_left_out() {
+    for seed in 0..20 {
+        let (mut setup, mut requests) = a_write_between_reads_and_a_dead_sink();
+        setup.settings.filter = leaving_out("GET /c000r001/.*");
+        requests.truncate(1);
+        requests[0] = request(0, "PUT", "_doc/1", "held", Malformed::No);
+        requests.push(request(1, "GET", "_doc/1", "", Malformed::No));
+        requests[1].left_out = true;
+        let world = run(seed, setup, client(requests, End::Stay));
+        assert_eq!(world.clients[0].refused, Some(503), "seed {seed}");
     }
 }
 
