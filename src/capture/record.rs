@@ -47,6 +47,8 @@ pub enum UndeliveredCause {
     SourceClosed = 4,
     /// Their records could not be stored in time.
     Unstored = 5,
+    /// tapline ended the conversation before they were sent: what followed was refused, or one before was the last.
+    Ended = 6,
 }
 
 impl UndeliveredCause {
@@ -58,6 +60,7 @@ impl UndeliveredCause {
             3 => "tapline was stopped while they were held",
             4 => "the source closed the connection while they were held",
             5 => "their records could not be stored in time",
+            6 => "tapline ended the conversation before they were sent",
             _ => "unknown cause",
         }
     }

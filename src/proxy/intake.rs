@@ -368,6 +368,7 @@ impl Connection {
             begun = arriving.forwarded && !(queued && whole);
             if arriving.forwarded && arriving.telling == Telling::Record {
                 self.record_small(core, Stream::request_dropped);
+                self.unrecord(arriving.mark);
             }
             if !begun && arriving.way != Way::Own {
                 self.pipeline.pop_back();
@@ -376,7 +377,9 @@ impl Connection {
         let text = format!("tapline refused the request: {reason}");
         self.record_small(core, |stream, to, stamp| stream.exception(to, stamp, &text));
         if begun {
-            // Part of it is with the source already: neither side may take what follows for something else.
+            // Part of it is with the source already: neither side may take what follows for something else. Where there
+            // is no connection to the source yet, nothing is.
+            self.drop_held(core, UndeliveredCause::Ended);
             self.close(core, true, true);
         }
     }

@@ -59,6 +59,7 @@ impl Connection {
             return;
         }
         if self.dismissed && self.client.is_flushed() {
+            self.drop_held(core, UndeliveredCause::Ended);
             self.dismiss(core);
             return;
         }

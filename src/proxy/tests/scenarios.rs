@@ -286,6 +286,49 @@ fn sim_nothing_stands_behind_an_answer_that_ends_with_its_connection() {
     }
 }
 
+/// The refused request breaks off what was sent before it; nothing was, since the source is not there yet.
+#[test]
+fn sim_a_refusal_before_the_source_is_there_takes_back_what_waits_for_it() {
+    for seed in 0..20 {
+        let mut setup = Setup::quiet();
+        setup.connect_ns_max = 1 << 40;
+        let requests = vec![
+            request(0, "PUT", "_doc/1", "held", Malformed::No),
+            request(1, "POST", "_search", "5\r\nhello\r\nzz\r\n", Malformed::Body),
+        ];
+        let mut client = client(requests, End::Stay);
+        client.plan.piece = 30;
+        let world = run(seed, setup, client);
+        assert_eq!(world.counters.get(Counter::Undelivered), 1, "seed {seed}");
+    }
+}
+
+/// A health check that asks for the end of the connection, and a write behind it whose record is never stored.
+#[test]
+fn sim_what_is_held_behind_the_last_answer_is_noted() {
+    for seed in 0..20 {
+        let mut setup = Setup::quiet();
+        setup.temper.dies_ns = 0;
+        setup.manners.delay_ns_max = 1 << 29;
+        let mut health = request(1, "GET", "_doc/1", "", Malformed::No);
+        let fields = "Content-Length: 0\r\nConnection: close";
+        health.bytes = format!("GET /h?/c000r001 HTTP/1.1\r\n{fields}\r\n\r\n").into_bytes();
+        health.recorded.clone_from(&health.bytes);
+        (health.own, health.left_out, health.forwarded) = (true, true, Vec::new());
+        health.head_len = health.bytes.len();
+        setup.settings.filter =
+            Filter { health_path: Some("/h".parse().expect("a path")), ..Filter::default() }.into();
+        let requests = vec![
+            request(0, "GET", "_doc/1", "", Malformed::No),
+            health,
+            request(2, "PUT", "_doc/1", "held", Malformed::No),
+        ];
+        let world = run(seed, setup, client(requests, End::Stay));
+        assert_eq!(world.clients[0].answers, 2, "seed {seed}");
+        assert_eq!(world.counters.get(Counter::Undelivered), 1, "seed {seed}");
+    }
+}
+
 /// The time that one address took is not taken off the next one's.
 #[test]
 fn sim_each_address_of_the_source_has_its_own_time_to_answer() {
