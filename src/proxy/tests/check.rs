@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use prost::Message;
 
 use super::{
+    answers::{self, check_told, heard, mask_answers},
     client::{Client, End, Outcome},
     heartbeats::Beats,
     origin::Origin,
     passed::{Passed, stuck_before},
     script::{self, Malformed, Request},
-    wire::{Head, find},
+    wire::find,
     world::{NODE, World},
 };
 use crate::{
@@ -21,9 +22,9 @@ use crate::{
 
 /// What the records of one connection say.
 #[derive(Default)]
-struct Tale {
+pub(super) struct Tale {
     reads: Vec<u8>,
-    writes: Vec<u8>,
+    pub(super) writes: Vec<u8>,
     /// Where in the reads each request ended, with its lengths.
     ends: Vec<(usize, i32, i32)>,
     /// Up to where in the reads each record goes, and when it became durable.
@@ -83,8 +84,12 @@ pub(super) fn check(world: &World) {
         let tale = tales.iter().find(|tale| is_of(&tale.reads, client));
         told += usize::from(tale.is_some());
         check_bytes(world, client, origin);
+        let heard = heard(client, origin);
         if let Some(tale) = tale {
-            check_tale(world, client, origin, tale);
+            check_tale(client, tale);
+            if !tale.has_gap() {
+                check_told(client, origin, tale, &heard, world.setup.kinds.redacts);
+            }
         }
         if let (Some(tale), Some(origin)) = (tale, origin) {
             check_held(world, client, origin, tale, &mut passed);
@@ -124,28 +129,15 @@ fn origin_of<'a>(world: &'a World, client: &Client) -> Option<&'a Origin> {
     origin
 }
 
-/// I2: what the source read is what the client sent, and the reverse.
+/// I2: what the source read is what the client sent.
 fn check_bytes(world: &World, client: &Client, origin: Option<&Origin>) {
     let number = client.number;
-    let Some(origin) = origin else {
-        let received = client.received_from_source();
-        let own = received.is_empty() || is_own_answer(&received);
-        let text = String::from_utf8_lossy(&received);
-        assert!(own, "I9: client {number} got an answer from nowhere: {text}");
-        return;
-    };
+    let Some(origin) = origin else { return };
     let due = &client.forward[..client.forwardable()];
     let net = world.net.borrow();
     let departed = origin.line.departed(&net, origin.link);
     assert!(due.starts_with(departed), "I2: client {number}: the source read other bytes");
     assert!(departed.starts_with(&origin.received));
-    let received = &client.received_from_source();
-    let same = received.iter().zip(&origin.sent).take_while(|(a, b)| a == b).count();
-    if same < received.len() {
-        let own = (0..=same).rev().any(|at| is_own_answer(&received[at..]));
-        let text = String::from_utf8_lossy(&received[same.saturating_sub(100)..]);
-        assert!(own, "I2: client {number} received other bytes than the source sent: {text}");
-    }
     if let Some(bad) = client.requests.iter().position(|r| r.malformed == Malformed::Head) {
         let begin = client.forward_ends[bad];
         assert!(departed.len() <= begin, "T1: client {number}: a refused request got through");
@@ -155,18 +147,6 @@ fn check_bytes(world: &World, client: &Client, origin: Option<&Origin>) {
         let begin = client.forward_ends[refused] - client.requests[refused].forwarded.len();
         assert!(departed.len() <= begin, "T3: client {number}: refused, yet sent");
     }
-}
-
-/// One of tapline's own, perhaps cut short by a reset.
-fn is_own_answer(bytes: &[u8]) -> bool {
-    let agrees = |bytes: &[u8], with: &[u8]| bytes.iter().zip(with).all(|(a, b)| a == b);
-    if !agrees(bytes, b"HTTP/1.1 ") {
-        return false;
-    }
-    let Some(line) = find(bytes, b"\r\n") else { return bytes.len() < 60 };
-    // Of good news only the health answer is ours: told from the source's by the field that follows.
-    let ours = !matches!(bytes.get(9), Some(b'1'..=b'3')) || bytes.len() > line + 2;
-    ours && agrees(&bytes[line + 2..], b"Content-Type: application/json\r\nContent-Length: ")
 }
 
 fn read_records(world: &World) -> Told {
@@ -290,44 +270,12 @@ fn check_memory(world: &World) {
 /// The most that one connection adds after the budget is used up: an open record, and a turn's receives.
 const EXCESS_BYTES_MAX: u64 = 512 << 10;
 
-/// The records hold what the client sent, request by request, and what it was sent.
-fn check_tale(world: &World, client: &Client, origin: Option<&Origin>, tale: &Tale) {
-    let (number, redacts) = (client.number, world.setup.kinds.redacts);
-    let all = origin.map_or(0, |origin| origin.sent.len());
-    let sent = &told(client, origin, all, redacts);
+/// The records hold what the client sent, request by request.
+fn check_tale(client: &Client, tale: &Tale) {
+    let number = client.number;
     if !tale.has_gap() {
-        assert!(
-            readable(client, tale).starts_with(&tale.reads),
-            "I2: client {number}: other reads"
-        );
-        let theirs = tale.writes.iter().zip(sent).take_while(|(a, b)| a == b).count();
-        // What the source sent, and behind it perhaps an answer in its place, which may begin like one of its own.
-        let ours = |at: usize| {
-            let line = tale.writes[at..].get(..13);
-            line.is_some_and(|line| line == b"HTTP/1.1 502 " || line == b"HTTP/1.1 503 ")
-        };
-        let fine = theirs == tale.writes.len() || (0..=theirs).any(ours);
-        assert!(fine, "I2: client {number}: other writes");
-        let from_source = client.received_from_source();
-        let alike = origin.map_or(0, |origin| {
-            from_source.iter().zip(&origin.sent).take_while(|(a, b)| a == b).count()
-        });
-        // An answer in the source's place may begin like the one that it stands for.
-        let own = |at: &usize| is_own_answer(&from_source[*at..]);
-        let theirs = match alike {
-            all if all == from_source.len() => all,
-            some => (0..=some).rev().find(own).unwrap_or(some),
-        };
-        let due = told(client, origin, theirs, redacts);
-        let received = [&due, &from_source[theirs..]].concat();
-        let own = received.len().checked_sub(tale.writes.len());
-        let written = &received[..received.len().min(tale.writes.len())];
-        assert!(tale.writes.starts_with(written), "I2: client {number}: other writes");
-        if own.is_some_and(|own| own > 0) {
-            // The front of the source's, recorded and never sent, may be one byte that ours begins with too.
-            let own = is_own_answer(&received[due.len().min(tale.writes.len())..]);
-            assert!(own, "I4: client {number}: unrecorded writes");
-        }
+        let readable = readable(client, tale);
+        assert!(readable.starts_with(&tale.reads), "I2: client {number}: other reads");
     }
     let mut ends = tale.ends.iter();
     for (end, captured) in captured(client, tale) {
@@ -336,38 +284,6 @@ fn check_tale(world: &World, client: &Client, origin: Option<&Origin>, tale: &Ta
         assert_eq!(ends.next(), Some(&lengths), "I2: client {number}: the end of {captured}");
     }
     assert!(ends.next().is_none(), "I2: client {number}: an end of nothing");
-}
-
-/// What the records are to have of the first `len` bytes that the source sent.
-fn told(client: &Client, origin: Option<&Origin>, len: usize, redacts: bool) -> Vec<u8> {
-    let Some(origin) = origin else { return Vec::new() };
-    let left_out =
-        |name: &str| client.requests.iter().any(|request| request.name == name && request.left_out);
-    let (mut at, mut out) = (0, Vec::new());
-    for (name, bytes) in &origin.planned {
-        let end = (at + bytes).min(len);
-        if !left_out(name) {
-            out.extend_from_slice(&origin.sent[at.min(end)..end]);
-        }
-        at = end;
-    }
-    if redacts {
-        mask_answers(&mut out);
-    }
-    out
-}
-
-/// What is hidden of the source's answers.
-fn mask_answers(bytes: &mut [u8]) {
-    script::mask(bytes);
-    let marks: Vec<usize> = memchr::memmem::find_iter(bytes, b"X-Hidden: yes\r\n").collect();
-    for mark in marks {
-        let Some(end) = find(&bytes[mark..], b"\r\n\r\n") else { continue };
-        let begin = bytes[..mark].windows(9).rposition(|w| w == b"HTTP/1.1 ").unwrap_or(mark);
-        let Some(head) = Head::read(&bytes[begin..]) else { continue };
-        let len = head.field("content-length").and_then(|n| n.parse().ok()).unwrap_or(0);
-        bytes[mark + end + 4..].iter_mut().take(len).for_each(|byte| *byte = b'#');
-    }
 }
 
 /// What the records may have of what was sent. A head that never got complete is told whatever it asks.
@@ -413,7 +329,7 @@ fn captured(client: &Client, tale: &Tale) -> Vec<(usize, usize)> {
 }
 
 /// How much of `request` stands in the reads from `at` on; 0 when none of it was captured.
-fn extent(tale: &Tale, at: usize, request: &Request) -> usize {
+pub(super) fn extent(tale: &Tale, at: usize, request: &Request) -> usize {
     let reads = &tale.reads[at..];
     if request.left_out {
         // Only as a head that never got complete, the last thing that is told.
@@ -497,6 +413,9 @@ fn check_held(world: &World, client: &Client, origin: &Origin, tale: &Tale, pass
     if !tale.has_gap() {
         assert!(departed <= most, "I1: client {number}: unrecorded bytes left");
     }
+    if !tale.pass && !tale.has_gap() {
+        check_stuck(client, tale);
+    }
     if tale.undelivered > 0 && !tale.has_gap() {
         let mut recorded: Vec<usize> = captured(client, tale).iter().map(|(_, n)| *n).collect();
         if tale.ends.last().map_or(0, |end| end.0) < tale.reads.len() {
@@ -508,6 +427,22 @@ fn check_held(world: &World, client: &Client, origin: &Origin, tale: &Tale, pass
         let begin = named.map_or(0, |(end, request)| end - request.forwarded.len());
         assert!(departed <= begin, "client {number}: an undelivered request was delivered");
     }
+}
+
+/// I4: what waited for a record that never became durable was never sent, nor what came behind it. The records say so.
+fn check_stuck(client: &Client, tale: &Tale) {
+    let all = captured(client, tale);
+    let is_stuck = |(end, number): &(usize, usize)| {
+        let request = &client.requests[*number];
+        let (begin, mut from) = (end - request.bytes.len(), 0);
+        let mut records = tale.durable.iter().map(|(to, durable)| {
+            (std::mem::replace(&mut from, *to) <= begin && begin < *to, durable)
+        });
+        request.held && records.any(|(has, durable)| has && durable.is_none())
+    };
+    let Some(first) = all.iter().position(is_stuck) else { return };
+    let (stuck, noted) = (all.len() - first, tale.undelivered as usize);
+    assert!(noted >= stuck, "I4: client {}: {stuck} requests stuck, {noted} noted", client.number);
 }
 
 /// What everyone is due in the end.
@@ -524,7 +459,6 @@ fn check_end(world: &World, client: &Client, origin: Option<&Origin>, tale: Opti
     let unnamed = world.origins.iter().any(|o| o.line.departed(&net, o.link).len() < NAME_AT);
     if let (Some(tale), None) = (tale, origin)
         && !unnamed
-        && !tale.refused
         && !tale.has_gap()
     {
         let whole = tale.ends.len() as u32;
@@ -561,7 +495,7 @@ fn check_end(world: &World, client: &Client, origin: Option<&Origin>, tale: Opti
         assert_eq!(tale.reads, reads.concat(), "I2: client {number}");
         assert_eq!(
             tale.writes,
-            told(client, origin, sent.len(), world.setup.kinds.redacts),
+            answers::told(client, origin, sent.len(), world.setup.kinds.redacts).bytes,
             "I2: client {number}"
         );
         assert_eq!(tale.undelivered, 0);

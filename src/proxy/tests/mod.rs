@@ -1,6 +1,7 @@
 //! The worker in a simulated world: `SEED=n cargo test sim` replays one run, `TAPLINE_SIM_SEEDS=n` sets how many runs
 //! are made, `TAPLINE_SIM_FROM=n` with which seed they begin.
 
+mod answers;
 mod check;
 mod client;
 mod heartbeats;

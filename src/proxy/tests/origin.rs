@@ -34,8 +34,8 @@ pub(super) struct Origin {
     pub(super) line: Line,
     pub(super) received: Vec<u8>,
     pub(super) sent: Vec<u8>,
-    /// What it has set out to send, in order: the name of the request answered, and bytes.
-    pub(super) planned: Vec<(String, usize)>,
+    /// What it has set out to send, in order.
+    pub(super) planned: Vec<Message>,
     pub(super) misbehaved: bool,
     pub(super) next_ns: u64,
     pub(super) done: bool,
@@ -51,6 +51,27 @@ pub(super) struct Origin {
     fin: bool,
     eof: bool,
     backoff_ns: u64,
+}
+
+/// What the source sets out to send at once.
+pub(super) struct Message {
+    /// The name of the request answered.
+    pub(super) to: String,
+    pub(super) bytes: usize,
+    pub(super) kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Another message answers the request.
+    Interim,
+    Whole,
+    /// It ends with the connection.
+    UntilEof,
+    /// It breaks off.
+    Cut,
+    /// It is no answer.
+    Garbage,
 }
 
 enum What {
@@ -175,7 +196,8 @@ impl Origin {
             let due = now_ns + random.below(self.manners.delay_ns_max + 1);
             if complete.is_none() && !self.continued && head.field("expect").is_some() {
                 self.continued = true;
-                self.push(due, &head, b"HTTP/1.1 100 Continue\r\n\r\n".to_vec());
+                let bytes = b"HTTP/1.1 100 Continue\r\n\r\n".to_vec();
+                self.push(due, &head, bytes, Kind::Interim);
             }
             if let Some((hash, len)) = complete {
                 if !std::mem::take(&mut self.answered) {
@@ -196,7 +218,8 @@ impl Origin {
     fn answer(&mut self, due: u64, head: &Head, hash: &str, random: &mut Random) {
         let manners = self.manners;
         if random.chance(manners.interim) {
-            self.push(due, head, b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n".to_vec());
+            let bytes = b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n".to_vec();
+            self.push(due, head, bytes, Kind::Interim);
         }
         if random.chance(manners.garbage) {
             self.misbehaved = true;
@@ -206,7 +229,7 @@ impl Origin {
                 1 => b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
                 _ => b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
             };
-            return self.push(due, head, garbage.to_vec());
+            return self.push(due, head, garbage.to_vec(), Kind::Garbage);
         }
         let id = head.field("x-id").unwrap_or("none");
         let is_head = head.start.starts_with("HEAD ");
@@ -228,7 +251,7 @@ impl Origin {
             answer.push_str("\r\n");
             bytes = answer.into_bytes();
             bytes.extend_from_slice(&body);
-            self.push(due, head, bytes);
+            self.push(due, head, bytes, Kind::UntilEof);
             let end = if random.chance(500) { What::Shutdown } else { What::Close };
             return self.out.push_back((due, end));
         }
@@ -260,20 +283,22 @@ impl Origin {
         let end = match () {
             () if random.chance(manners.resets) => What::Reset,
             () if random.chance(manners.closes) => What::Close,
-            () => return self.push(due, head, bytes),
+            () => return self.push(due, head, bytes, Kind::Whole),
         };
         self.misbehaved = true;
         self.deaf = true;
+        let whole = bytes.len();
         bytes.truncate(random.below(bytes.len() as u64 + 1) as usize);
         if !bytes.is_empty() {
-            self.push(due, head, bytes);
+            let kind = if bytes.len() == whole { Kind::Whole } else { Kind::Cut };
+            self.push(due, head, bytes, kind);
         }
         self.out.push_back((due, end));
     }
 
-    fn push(&mut self, due: u64, head: &Head, bytes: Vec<u8>) {
-        let name = head.field("x-id").unwrap_or_default().to_owned();
-        self.planned.push((name, bytes.len()));
+    fn push(&mut self, due: u64, head: &Head, bytes: Vec<u8>, kind: Kind) {
+        let to = head.field("x-id").unwrap_or_default().to_owned();
+        self.planned.push(Message { to, bytes: bytes.len(), kind });
         self.out.push_back((due, What::Bytes(bytes, 0)));
     }
 }
