@@ -125,7 +125,6 @@ impl HoldQueue {
 
     /// Bytes that may go as soon as everything before them has gone.
     pub(super) fn behind(&mut self, segment: Segment, starts_request: bool, now_ns: u64) {
-        debug_assert!(!self.is_empty(), "invariant: what has nothing before it is sent at once");
         self.bytes += segment.len() as u64;
         self.push(What::Behind(segment), starts_request, now_ns);
     }

@@ -238,7 +238,7 @@ impl Connection {
         } else {
             self.miss(core, telling, part.len(), starts);
         }
-        if !held && self.hold.is_empty() {
+        if !held && self.goes_at_once() {
             let segment = segment(core);
             self.source.out.push(segment);
         } else if !held {
@@ -264,9 +264,15 @@ impl Connection {
         held && !core.passing
     }
 
+    /// Nothing waits that came before. What a source that takes nothing any more never gets is dropped with what waits,
+    /// and noted like that.
+    fn goes_at_once(&self) -> bool {
+        self.hold.is_empty() && !self.source.deaf
+    }
+
     /// Queues what need not wait for a record of its own.
     pub(super) fn queue(&mut self, segment: Segment, now_ns: u64) {
-        if self.hold.is_empty() {
+        if self.goes_at_once() {
             self.source.out.push(segment);
             return;
         }

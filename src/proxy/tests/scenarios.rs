@@ -329,6 +329,29 @@ fn sim_what_is_held_behind_the_last_answer_is_noted() {
     }
 }
 
+/// A send fails, and what the source had sent before is still read: what comes then goes nowhere, held or not.
+#[test]
+fn sim_what_comes_when_the_source_takes_nothing_any_more_is_noted() {
+    for seed in 0..20 {
+        let mut setup = Setup::quiet();
+        setup.faults.send_fails = 1000;
+        setup.temper.dies_ns = 0;
+        let requests = vec![
+            request(0, "GET", "_doc/1", "", Malformed::No),
+            request(1, "PUT", "_doc/1", "held", Malformed::No),
+            request(2, "GET", "_doc/1", "", Malformed::No),
+        ];
+        let mut client = client(requests, End::Stay);
+        // The first request is on its way when the next one comes.
+        client.plan.piece = client.requests[0].bytes.len();
+        client.plan.reads = 50;
+        let world = run(seed, setup, client);
+        let [noted, begun] =
+            [Counter::Undelivered, Counter::Requests].map(|c| world.counters.get(c));
+        assert_eq!((noted, begun), (2, 3), "seed {seed}");
+    }
+}
+
 /// The time that one address took is not taken off the next one's.
 #[test]
 fn sim_each_address_of_the_source_has_its_own_time_to_answer() {
