@@ -3,7 +3,7 @@
 use super::Finding;
 use crate::{
     config::DoctorConfig,
-    sys::{cpu, cpu::CpuList, tree::Tree},
+    sys::{cgroup, cpu, cpu::CpuList, tree::Tree},
 };
 
 /// What was seen.
@@ -40,33 +40,10 @@ pub(super) fn look(tree: &Tree, config: &DoctorConfig) -> Facts {
     }
 }
 
-/// The tightest limit of the control group and those above it, of version 2 or 1.
+/// The tightest limit of the control group and those above it.
 fn quota(tree: &Tree) -> Option<f64> {
-    let groups = tree.read("proc/self/cgroup")?;
-    let mut limits = Vec::new();
-    for line in groups.lines() {
-        let mut parts = line.splitn(3, ':').skip(1);
-        let (Some(kinds), Some(path)) = (parts.next(), parts.next()) else { continue };
-        let root = match kinds {
-            "" => "sys/fs/cgroup",
-            kinds if kinds.split(',').any(|kind| kind == "cpu") => "sys/fs/cgroup/cpu",
-            _ => continue,
-        };
-        let mut path = path.trim_matches('/');
-        loop {
-            let dir = if path.is_empty() { root.to_owned() } else { format!("{root}/{path}") };
-            limits.extend(limit(tree, &dir));
-            let Some((above, _)) = path.rsplit_once('/') else {
-                if path.is_empty() {
-                    break;
-                }
-                path = "";
-                continue;
-            };
-            path = above;
-        }
-    }
-    limits.into_iter().min_by(f64::total_cmp)
+    let groups = cgroup::directories(tree, "cpu");
+    groups.iter().filter_map(|dir| limit(tree, dir)).min_by(f64::total_cmp)
 }
 
 fn limit(tree: &Tree, dir: &str) -> Option<f64> {

@@ -1,8 +1,8 @@
 //! Limits of the process and memory of the host.
 
-use std::{fs, path::Path};
-
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::{cgroup, tree::Tree};
 
 /// Raises the soft limit of open files to the hard one; returns what may now be open.
 pub fn raise_open_files() -> u64 {
@@ -11,34 +11,21 @@ pub fn raise_open_files() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// Memory that this process may use: the host's, or its control group's if that is less.
+/// Memory that this process may use: the host's, or the least of its control group and those around it.
 pub fn memory_bytes() -> u64 {
-    memory_below(Path::new("/"))
+    memory_of(&Tree::default())
 }
 
-fn memory_below(root: &Path) -> u64 {
-    let read = |path: &Path| fs::read_to_string(root.join(path)).ok();
-    let host = read(Path::new("proc/meminfo")).and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?.to_owned();
+fn memory_of(tree: &Tree) -> u64 {
+    let host = tree.read("proc/meminfo").and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
         Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
     });
-    // Of the group and of those it is in. Seen from a container the path may lead nowhere but to its own root.
-    let groups = read(Path::new("proc/self/cgroup")).unwrap_or_default();
-    let limits = groups.lines().flat_map(|line| {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let (controllers, path) = (fields.next().unwrap_or(""), fields.next().unwrap_or(""));
-        let (mount, file) = match controllers {
-            "" => ("sys/fs/cgroup", "memory.max"),
-            _ => ("sys/fs/cgroup/memory", "memory.limit_in_bytes"),
-        };
-        let ours = controllers.is_empty() || controllers.split(',').any(|name| name == "memory");
-        let groups = Path::new(path).ancestors().filter(move |_| ours);
-        let files = groups.map(|group| {
-            Path::new(mount).join(group.strip_prefix("/").unwrap_or(group)).join(file)
-        });
-        files.filter_map(|file| read(&file)?.trim().parse::<u64>().ok()).collect::<Vec<_>>()
+    let groups = cgroup::directories(tree, "memory");
+    let limits = groups.iter().flat_map(|group| {
+        ["memory.max", "memory.limit_in_bytes"].map(|file| tree.value(&format!("{group}/{file}")))
     });
-    host.into_iter().chain(limits).min().unwrap_or(1 << 30)
+    host.into_iter().chain(limits.flatten()).min().unwrap_or(1 << 30)
 }
 
 /// Files that may be open: what is set now, and what a process may raise it to. No limit is `u64::MAX`.
@@ -63,23 +50,20 @@ mod tests {
     #[test]
     fn the_least_of_the_host_and_the_groups_around_holds() {
         let root = tempfile::tempdir().unwrap();
-        let put = |path: &str, text: &str| {
-            let path = root.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        };
-        assert_eq!(memory_below(root.path()), 1 << 30, "nobody says");
+        let tree = Tree::below(root.path());
+        let put = |file: &str, text: &str| tree.put(file, text, 0o644).unwrap();
+        assert_eq!(memory_of(&tree), 1 << 30, "nobody says");
         put("proc/meminfo", "MemTotal:       8388608 kB\nMemFree: 1 kB\n");
-        assert_eq!(memory_below(root.path()), 8 << 30);
+        assert_eq!(memory_of(&tree), 8 << 30);
         put("proc/self/cgroup", "0::/system.slice/tapline.service\n");
         put("sys/fs/cgroup/system.slice/tapline.service/memory.max", "max\n");
         put("sys/fs/cgroup/system.slice/memory.max", "4294967296\n");
-        assert_eq!(memory_below(root.path()), 4 << 30);
+        assert_eq!(memory_of(&tree), 4 << 30);
         put("sys/fs/cgroup/system.slice/tapline.service/memory.max", "268435456\n");
-        assert_eq!(memory_below(root.path()), 256 << 20);
+        assert_eq!(memory_of(&tree), 256 << 20);
         put("proc/self/cgroup", "9:cpu,cpuacct:/x\n5:memory:/deep/down\n");
         put("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
         put("sys/fs/cgroup/memory/deep/memory.limit_in_bytes", "134217728\n");
-        assert_eq!(memory_below(root.path()), 128 << 20);
+        assert_eq!(memory_of(&tree), 128 << 20);
     }
 }

@@ -3,6 +3,7 @@
 //! Asks the host and tells what it said; decides nothing and knows no other room.
 
 pub mod bell;
+pub mod cgroup;
 pub mod clock;
 pub mod cpu;
 pub mod disk;
