@@ -40,6 +40,7 @@ fn members_who_come_and_go_replay_all_of_it() {
     });
     tapline.stop();
     group.assert_equal();
+    group.wait_until_stored();
     for member in members {
         println!("{:?}", member.stop());
     }
@@ -69,6 +70,7 @@ fn a_member_that_was_frozen_finds_its_partitions_lost_and_goes_on() {
     mix("behind", 500).run(tapline.port());
     group.assert_equal();
     tapline.stop();
+    group.wait_until_stored();
     for member in [frozen, other] {
         println!("{:?}", member.stop());
     }

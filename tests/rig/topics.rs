@@ -107,6 +107,26 @@ impl Topics {
         Tail { consumer, topic: topic.to_owned(), positions }
     }
 
+    /// Records of a topic behind what a group has stored; those of a partition of which it has stored nothing count too.
+    pub(crate) fn lag(&self, topic: &str, group: &str) -> i64 {
+        let consumer: BaseConsumer =
+            self.client().set("group.id", group).create().expect("the settings are valid");
+        let mut list = TopicPartitionList::new();
+        for partition in 0..self.partitions(topic) {
+            list.add_partition(topic, partition);
+        }
+        let stored = consumer.committed_offsets(list, REQUEST).expect("the group is known");
+        let behind = stored.elements().into_iter().map(|one| {
+            let marks = consumer.fetch_watermarks(topic, one.partition(), REQUEST);
+            let (low, high) = marks.expect("the partition has watermarks");
+            match one.offset() {
+                Offset::Offset(at) => high - at,
+                _ => high - low,
+            }
+        });
+        behind.sum()
+    }
+
     /// Whether one of the brokers answers.
     pub(super) fn metadata_is_served(&self) -> bool {
         self.admin()
