@@ -1,6 +1,7 @@
-"""Stands in for a cluster on 127.0.0.1:9201: every GET has the same answer."""
+"""Stands in for a cluster on 127.0.0.1, port 9201 or the one that is named: every GET has the same answer."""
 
 import http.server
+import sys
 
 
 class Source(http.server.BaseHTTPRequestHandler):
@@ -13,8 +14,9 @@ class Source(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_):
-        pass
+    def log_message(self, form, *args):
+        print(form % args, flush=True)
 
 
-http.server.ThreadingHTTPServer(("127.0.0.1", 9201), Source).serve_forever()
+port = int(sys.argv[1]) if len(sys.argv) > 1 else 9201
+http.server.ThreadingHTTPServer(("127.0.0.1", port), Source).serve_forever()
