@@ -165,6 +165,7 @@ impl Connection {
             headers_bytes: request.headers_bytes,
             mark: self.hold.mark(),
             forwarded: false,
+            gone: false,
             answering,
             early: false,
             close: request.close,
@@ -240,7 +241,7 @@ impl Connection {
         }
         if !held && self.goes_at_once() {
             let segment = segment(core);
-            self.source.out.push(segment);
+            self.send_on(segment);
         } else if !held {
             let copy = core.recorder.copy(part);
             self.queue(copy, core.now_ns);
@@ -270,11 +271,17 @@ impl Connection {
         self.hold.is_empty() && !self.source.deaf
     }
 
+    fn send_on(&mut self, segment: Segment) {
+        self.source.out.push(segment);
+        if let Some(arriving) = &mut self.arriving {
+            arriving.gone = true;
+        }
+    }
+
     /// Queues what need not wait for a record of its own.
     pub(super) fn queue(&mut self, segment: Segment, now_ns: u64) {
         if self.goes_at_once() {
-            self.source.out.push(segment);
-            return;
+            return self.send_on(segment);
         }
         // What stands in no record cannot be taken back in them.
         let recorded = |a: &Arriving| !a.forwarded && a.telling == Telling::Record;
@@ -365,13 +372,13 @@ impl Connection {
         let reason = self.refused.map_or("", Refusal::reason);
         let mut begun = false;
         if let Some(arriving) = self.arriving.take() {
-            // What stands in the queue, held or behind what is held, can be taken back; what never
-            // did is with the source.
+            // What stands in the queue, held or behind what is held, can be taken back; what never did is with the
+            // source, also where later parts had to wait because writes pass no more.
             let queued = self.hold.mark() != arriving.mark;
             let Core { ring, recorder, .. } = core;
             let free = &mut |segment| discard(ring, &mut recorder.pool, segment);
             let whole = self.hold.drop_from(arriving.mark, free);
-            begun = arriving.forwarded && !(queued && whole);
+            begun = arriving.forwarded && (arriving.gone || !(queued && whole));
             if arriving.forwarded && arriving.telling == Telling::Record {
                 self.record_small(core, Stream::request_dropped);
                 self.unrecord(arriving.mark);

@@ -46,6 +46,8 @@ pub(super) struct Arriving {
     pub(super) mark: Mark,
     /// Some of it was recorded or queued for the source.
     pub(super) forwarded: bool,
+    /// Some of it went on without ever having stood in the held queue.
+    pub(super) gone: bool,
     pub(super) answering: Answering,
     /// The client ends the connection with it.
     pub(super) close: bool,

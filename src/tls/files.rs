@@ -7,6 +7,9 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
+/// What helps against a file that cannot be read.
+const MEND: &str = "it has to be a PEM file that the user tapline runs as may read";
+
 /// All certificates of a file, at least one.
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
@@ -14,15 +17,16 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
         Ok(all) if !all.is_empty() => Ok(all),
         Ok(_) => Err(format!("{} holds no PEM certificate", path.display())),
         Err(error) => {
-            Err(format!("the certificates in {} cannot be read: {error}", path.display()))
+            Err(format!("the certificates in {} cannot be read: {error}; {MEND}", path.display()))
         }
     }
 }
 
 /// The first private key of a file.
 pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_file(path)
-        .map_err(|error| format!("the private key in {} cannot be read: {error}", path.display()))
+    PrivateKeyDer::from_pem_file(path).map_err(|error| {
+        format!("the private key in {} cannot be read: {error}; {MEND}", path.display())
+    })
 }
 
 /// The authorities of a file, or the system's.

@@ -219,6 +219,34 @@ fn sim_a_refusal_behind_a_held_request_does_not_take_it_along() {
     assert_eq!(client.outcome, Some(Outcome::Eof));
 }
 
+/// The first part of a write passed, the next one has to wait again, and then it turns out to be malformed: what passed
+/// cannot be taken back, so there is no answer that says it was refused.
+#[test]
+fn sim_a_write_that_passed_in_part_is_not_refused_as_if_it_had_not() {
+    let mut cut = 0;
+    for seed in 0..40 {
+        let mut setup = Setup::quiet();
+        setup.settings.hold_timeout = Some(Duration::from_secs(2));
+        setup.settings.pass = true;
+        setup.temper.dies_ns = 0;
+        setup.temper.revives_ns = START_NS + 2_000_000_000 + seed * 2_000_000;
+        setup.drain_ns = START_NS + 20_000_000_000;
+        let body = format!("1000\r\n{}\r\nzz\r\n", "x".repeat(0x1000));
+        let requests = vec![
+            request(0, "PUT", "_doc/1", "held", Malformed::No),
+            request(1, "POST", "_bulk", &body, Malformed::Body),
+        ];
+        let mut client = client(requests, End::Stay);
+        client.plan.depth = 1;
+        client.plan.piece = 30;
+        let world = run(seed, setup, client);
+        let client = &world.clients[0];
+        assert_eq!(client.answers, 1, "seed {seed}");
+        cut += u32::from(client.refused.is_none());
+    }
+    assert!(cut > 0, "writes that passed in part are cut off");
+}
+
 /// A sink that takes nothing any more cannot keep a drained worker.
 #[test]
 fn sim_a_full_queue_to_a_dead_sink_does_not_hold_up_the_end() {
