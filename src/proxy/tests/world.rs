@@ -391,7 +391,7 @@ impl World {
 pub(super) const NODE: &str = "12200a50-4997-452d-aee7-f9617fdc27e7";
 pub(super) const START_NS: u64 = 1_000_000_000;
 const UNIX_NS: u64 = 1_795_224_395_000_000_000;
-/// More than the slowest worlds need: of 100,000 over TLS two, with small pipes, took over 400,000.
+/// More than the slowest worlds need: of 100,000 over TLS four, with small pipes, took over 400,000.
 const TURNS_MAX: usize = 1_000_000;
 const SPINS_MAX: u32 = 100;
 const AFTER_TURNS: usize = 3000;
