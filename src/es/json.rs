@@ -185,6 +185,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "76,000 searches")]
     fn the_first_quote_or_backslash_is_found_wherever_it_stands() {
         for len in 0..80 {
             assert_eq!(quote_or_escape(&vec![b'!'; len]), None);

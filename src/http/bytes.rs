@@ -86,6 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "86,000 searches")]
     fn stop_at_agrees_with_the_plain_search() {
         for byte in 0..=255_u8 {
             for at in 0..24 {
