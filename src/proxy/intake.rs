@@ -374,11 +374,10 @@ impl Connection {
         if let Some(arriving) = self.arriving.take() {
             // What stands in the queue, held or behind what is held, can be taken back; what never did is with the
             // source, also where later parts had to wait because writes pass no more.
-            let queued = self.hold.mark() != arriving.mark;
             let Core { ring, recorder, .. } = core;
             let free = &mut |segment| discard(ring, &mut recorder.pool, segment);
             let whole = self.hold.drop_from(arriving.mark, free);
-            begun = arriving.forwarded && (arriving.gone || !(queued && whole));
+            begun = arriving.gone || !whole;
             if arriving.forwarded && arriving.telling == Telling::Record {
                 self.record_small(core, Stream::request_dropped);
                 self.unrecord(arriving.mark);
