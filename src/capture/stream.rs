@@ -197,7 +197,7 @@ impl Stream {
             return;
         }
         let header = header_bytes_max(to.identity);
-        self.open = to.pool.take((header + more).max(self.hint_bytes as usize));
+        self.open = to.pool.take_likely(header + more, self.hint_bytes as usize);
         let out = &mut self.open;
         out.extend_from_slice(&[0x0A, ConnectionId::BYTES as u8]);
         out.extend_from_slice(self.id.as_bytes());

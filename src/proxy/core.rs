@@ -143,6 +143,7 @@ impl Recorder {
 
     /// Puts a record on its way.
     pub(super) fn push(&mut self, mut record: Record, counters: &Counters) {
+        self.pool.fit(&mut record.bytes);
         record.epoch = self.epochs.sent();
         record.memory = record.bytes.capacity() as u32;
         self.unacknowledged_bytes += u64::from(record.memory);

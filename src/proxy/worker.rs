@@ -314,6 +314,7 @@ impl<R: Ring> Worker<R> {
         if pressed == std::mem::replace(&mut self.core.pressed, pressed) {
             return;
         }
+        self.core.recorder.pool.set_short(pressed);
         if !pressed {
             for token in std::mem::take(&mut self.core.over_budget) {
                 if let Some((connection, _)) = self.find(token) {
@@ -322,7 +323,6 @@ impl<R: Ring> Worker<R> {
             }
             return;
         }
-        self.core.recorder.pool.trim();
         // Whoever is read without a bound could fill the buffers of a turn by itself, one after the other.
         for index in self.connections.indexes() {
             let Some(connection) = self.connections.at(index) else { continue };
