@@ -19,8 +19,8 @@ use crate::rig::{marker, services, wait};
 
 const MIB: usize = 1 << 20;
 const BUDGET_MIB: u64 = 64;
-/// What a development build may take beside the budget for records: 40 for itself, and a little for each connection.
-const BESIDE_MIB: u64 = 112;
+/// What it may take beside the budget for records: for itself, and a little for each connection.
+const BESIDE_MIB: u64 = 64;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Hundreds of clients of 1 MiB are enough for one machine at a time.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -63,6 +63,13 @@ fn a_kafka_that_stands_still_costs_no_more_memory_than_the_budget() {
             assert_eq!(served as u64, clients, "{}", tapline.output());
         }
     }
+}
+
+#[test]
+fn huge_pages_are_switched_off_for_the_process() {
+    let tapline = Capture::of(forgetful_origin()).start();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", tapline.pid())).unwrap();
+    assert!(status.lines().any(|line| line == "THP_enabled:\t0"), "{status}");
 }
 
 #[test]

@@ -21,6 +21,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind}
 use crate::{
     config::{Effective, Provenance},
     observe::{ExitCode, Failure, logging},
+    sys::limits,
 };
 
 /// Durable capture and replay of live Elasticsearch and OpenSearch traffic.
@@ -45,6 +46,7 @@ enum Command {
 
 /// Parses the command line of this process and does what it says.
 pub fn run() -> ExitCode {
+    limits::take_small_pages();
     let Read { command, effective, notes } = match read_own() {
         Ok(read) => read,
         Err(Unread::Answer(answer)) => {

