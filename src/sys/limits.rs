@@ -16,7 +16,7 @@ pub fn raise_open_files() -> u64 {
 
 /// Takes memory page by page. The allocator asks for huge pages where the host leaves that to programs (`madvise`), and
 /// then a block of 224 KiB for a record of 3 takes all of its memory: 2,000 clients that began a write of 1 MiB while
-/// nothing was stored took 131 MiB at a budget of 64, now 77. CPU per request is the same (8 rounds of four workloads
+/// nothing was stored took 131 MiB at a budget of 64, now 80. CPU per request is the same (8 rounds of four workloads
 /// each way: 0.94 to 1.03).
 pub fn take_small_pages() {
     // Where the kernel cannot, more memory is used, and nothing else changes.
