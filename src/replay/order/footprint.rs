@@ -134,6 +134,8 @@ pub fn of(
         }
         Kind::IndexAdmin => indices(&endpoint.indices, change(head.method, target, KEEPS_INDEX)),
         Kind::Global => Footprint::Everything { change: change(head.method, target, KEEPS_NAMES) },
+        // Whatever it asks for, it is known to change nothing: the pre-flight of a browser, or a GET of a plugin.
+        Kind::Unknown if head.safe => Footprint::Free,
         Kind::Unknown => Footprint::Everything { change: Change::Indices },
     }
 }

@@ -66,8 +66,15 @@ fn documents_in_the_path() {
         assert_eq!(of(line), Footprint::Write(document("logs", "7")), "{line}");
     }
     assert_eq!(of("POST /logs/_doc"), Footprint::Generated(hash(b"logs")));
-    for line in ["GET /_search", "POST /logs/_search", "POST /_mget", "GET /", "GET /_cat/indices"]
-    {
+    for line in [
+        "GET /_search",
+        "POST /logs/_search",
+        "POST /_mget",
+        "GET /",
+        "GET /_cat/indices",
+        "OPTIONS /logs/_doc/7",
+        "GET /logs/event/7/_of_a_plugin",
+    ] {
         assert_eq!(of(line), Footprint::Free, "{line}");
     }
 }
