@@ -1,9 +1,9 @@
 //! In which order the operations on one document go.
 //!
-//! Each document that something unfinished touches has a queue in the order of admission. Whose turn it is, is decided
-//! at its head: the oldest operation, unless the source's numbers say that one which overlapped it came before. That
-//! makes one line of all operations on a document whatever the numbers are, so no two of them wait for each other.
-//! Owns the queues only: what else a request waits for is the schedule's.
+//! Each document that something unfinished touches has a queue in the order of admission; whose turn it is, is decided
+//! at its head ([`turns`]). Owns the queues only: what else a request waits for is the schedule's.
+
+mod turns;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -12,13 +12,12 @@ use super::facts::Fact;
 use super::footprint::Document;
 use super::lives::{Ages, Life};
 use super::locks::Slot;
+pub(super) use turns::Turns;
 
 /// An operation, by its place in memory.
 pub(super) type OpSlot = u32;
 
 const NONE: u32 = u32::MAX;
-/// How often the search for the next one begins anew.
-const ROUNDS: usize = 8;
 /// Not answered yet.
 pub(super) const NEVER: u64 = u64::MAX;
 
@@ -73,15 +72,6 @@ struct Queue {
     writer: Slot,
     /// It has several operations on the document.
     twin: bool,
-}
-
-/// What a look at a queue's head has changed.
-#[derive(Debug, Default)]
-pub(super) struct Turns {
-    /// Operations whose turn it is now.
-    pub(super) granted: Vec<OpSlot>,
-    /// Requests that a later one goes before.
-    pub(super) overtaken: Vec<Slot>,
 }
 
 /// What told an operation's place among those that overlapped it.
@@ -191,119 +181,6 @@ impl Documents {
     pub(super) fn is_to_be_counted(&mut self, slot: OpSlot) -> bool {
         let op = &mut self.ops[slot as usize];
         op.overlapped && !op.read && !std::mem::replace(&mut op.counted, true)
-    }
-
-    /// Gives all those their turn whose turn it is.
-    pub(super) fn settle(&mut self, document: Document, ages: Ages<'_>, turns: &mut Turns) {
-        while let Some(queue) = self.queues.get(&document) {
-            let mut first = queue.first;
-            while first != NONE && self.ops[first as usize].granted {
-                first = self.ops[first as usize].next;
-            }
-            if first == NONE {
-                return;
-            }
-            let only = queue.first == queue.last;
-            if queue.granted > 0 && queue.writer != NONE && !queue.twin {
-                return;
-            }
-            let Some(next) = self.earliest(first, ages) else { return };
-            let Op { request, read, twin, .. } = self.ops[next as usize];
-            let (granted, writer) = (queue.granted, queue.writer);
-            let free = granted == 0
-                || if read { writer == NONE } else { writer != NONE && writer == request };
-            if !free {
-                // Between two operations of the one that writes now: it cannot go as a whole.
-                if writer != NONE {
-                    turns.overtaken.push(writer);
-                }
-                return;
-            }
-            let mut passed = first;
-            while passed != next {
-                let op = &self.ops[passed as usize];
-                if !op.granted && op.request != request {
-                    turns.overtaken.push(op.request);
-                }
-                passed = op.next;
-            }
-            self.ops[next as usize].granted = true;
-            if let Some(queue) = self.queues.get_mut(&document) {
-                queue.granted += 1;
-                queue.writer = if read { NONE } else { request };
-                queue.twin = twin;
-            }
-            turns.granted.push(next);
-            if only || !(read || twin) {
-                return;
-            }
-        }
-    }
-
-    /// Which goes next if `first` is the oldest. None while an answer could still put another before it.
-    fn earliest(&self, mut first: OpSlot, ages: Ages<'_>) -> Option<OpSlot> {
-        // Numbers that contradict the records would go round for ever.
-        for _ in 0..ROUNDS {
-            let lowest = self.lowest(first, ages)?;
-            // One between them that was answered before that was sent goes before it, whatever its number.
-            let sent = self.ops[lowest as usize].admitted;
-            let mut at = first;
-            while at != lowest {
-                let op = &self.ops[at as usize];
-                if !op.granted && op.answered < sent {
-                    break;
-                }
-                at = op.next;
-            }
-            if at == lowest {
-                return Some(lowest);
-            }
-            first = at;
-        }
-        Some(first)
-    }
-
-    /// Of `first` and those that overlapped it, the one with the lowest number.
-    fn lowest(&self, first: OpSlot, ages: Ages<'_>) -> Option<OpSlot> {
-        let oldest = &self.ops[first as usize];
-        if oldest.answered == NEVER {
-            return None;
-        }
-        let told = oldest.told();
-        if told == Told::Nothing || oldest.next == NONE {
-            return Some(first);
-        }
-        let life = match ages.of(oldest) {
-            Life::Unknown => return Some(first),
-            Life::Undecided => return None,
-            life @ Life::Known(_) => life,
-        };
-        let number = |op: &Op| if told == Told::SeqNo { op.seq_no } else { op.version };
-        let (mut earliest, mut lowest) = (first, number(oldest)?);
-        let mut at = oldest.next;
-        while at != NONE {
-            let op = &self.ops[at as usize];
-            // Sent to the source after the oldest was answered.
-            if op.admitted > oldest.answered {
-                break;
-            }
-            if op.answered == NEVER {
-                return None;
-            }
-            if let Some(number) = number(op)
-                && number < lowest
-                && !op.granted
-            {
-                match ages.of(op) {
-                    Life::Undecided => return None,
-                    its if its == life => (earliest, lowest) = (at, number),
-                    // Its number says nothing here.
-                    _ => {}
-                }
-            }
-            at = op.next;
-        }
-        Some(earliest)
     }
 
     /// Takes an operation out. The queue is to be settled then.

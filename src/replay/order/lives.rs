@@ -106,6 +106,11 @@ impl Span {
         Self { admitted, answered: NEVER, seen, until_ns: None }
     }
 
+    /// This one was sent when another had been answered.
+    pub(super) fn is_after(&self, other: &Self) -> bool {
+        self.side(other) == Side::Before
+    }
+
     /// On which side of this one another was.
     fn side(&self, other: &Self) -> Side {
         if other.answered < self.admitted {

@@ -91,11 +91,17 @@ impl Lock {
     }
 
     /// A sharer lets the next one that wants the index alone go first, and waits behind it. False when there is none,
-    /// or when that came after the sharer's answer.
-    pub(super) fn step_back(&mut self, slot: Slot, answered: u64, granted: &mut Vec<Slot>) -> bool {
-        let Some(next) = self.waiting.front() else { return false };
-        let since = next.since;
-        if self.shared == 0 || since > answered || matches!(next.kind, Kind::Shared(_)) {
+    /// or when the sharer cannot have come after that.
+    pub(super) fn step_back(
+        &mut self,
+        slot: Slot,
+        may_follow: impl Fn(Slot) -> bool,
+        granted: &mut Vec<Slot>,
+    ) -> bool {
+        let Some(&Group { since, kind: Kind::Alone(next) }) = self.waiting.front() else {
+            return false;
+        };
+        if self.shared == 0 || !may_follow(next) {
             return false;
         }
         self.join(1, slot, since);
@@ -184,10 +190,10 @@ mod tests {
         let mut lock = Lock::default();
         assert!(lock.enter(1, false, 1));
         let mut granted = Vec::new();
-        assert!(!lock.step_back(1, 9, &mut granted));
+        assert!(!lock.step_back(1, |_| true, &mut granted));
         assert!(!lock.enter(2, true, 2) && !lock.enter(3, true, 3));
-        assert!(!lock.step_back(1, 1, &mut granted));
-        assert!(lock.step_back(1, 9, &mut granted));
+        assert!(!lock.step_back(1, |next| next == 3, &mut granted));
+        assert!(lock.step_back(1, |next| next == 2, &mut granted));
         assert_eq!(granted, [2]);
         assert_eq!(leave(&mut lock, 2), [1]);
         assert_eq!(leave(&mut lock, 1), [3]);

@@ -187,11 +187,17 @@ impl Schedule {
         }
     }
 
-    /// A sharer of an index lets the next one go alone before it.
+    /// A sharer of an index lets the next one go alone before it, if that was not sent after the sharer's answer.
     pub(super) fn step_back(&mut self, slot: Slot, index: Option<u64>) -> bool {
         let mut granted = std::mem::take(&mut self.granted);
-        let answered = self.requests.get(slot).span.answered;
-        let done = self.lock_mut(index).step_back(slot, answered, &mut granted);
+        let Self { requests, locks, cluster, .. } = self;
+        let span = requests.get(slot).span;
+        let may_follow = |next| !requests.get(next).span.is_after(&span);
+        let lock = match index {
+            Some(index) => locks.entry(index).or_default(),
+            None => cluster,
+        };
+        let done = lock.step_back(slot, may_follow, &mut granted);
         for &other in granted.iter().chain(done.then_some(&slot)) {
             let places = &mut self.requests.get_mut(other).places;
             if let Some(at) = places.iter_mut().find(|at| at.index == index) {

@@ -28,6 +28,8 @@ pub struct Counters {
     pub aliases: u64,
     /// Parts in which bulks went that could not go as a whole.
     pub parts: u64,
+    /// Times that requests waited for each other, and a read among them went.
+    pub reads_let_go: u64,
     /// Times that one which overlapped a barrier went behind it, so that documents keep their order.
     pub stepped_back: u64,
     /// Times that requests waited for each other with nothing to tell, and the oldest went.

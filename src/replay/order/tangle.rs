@@ -3,7 +3,8 @@
 //! Items of a bulk are applied in parallel, so of two bulks each may have been first on one document: as wholes they
 //! cannot be ordered. Every such cycle has a member that a later one overtook on some document, so only those are
 //! looked at, and only when little else can go. What is known for certain is kept to: a bulk goes in parts; one that
-//! overlapped a barrier goes behind it. Where only guesses are left, the oldest of the cycle goes, and is counted.
+//! overlapped a barrier goes behind it; a read goes at once. Where only guesses are left, the oldest of the cycle goes,
+//! and is counted.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -56,7 +57,8 @@ impl Schedule {
         if !thorough && let Some(whole) = self.knot(slot, true) {
             knot = whole;
         }
-        knot.closed && (self.swap(&knot.members) || self.force(&knot.members))
+        let members = &knot.members;
+        knot.closed && (self.swap(members) || self.let_read(members) || self.force(members))
     }
 
     /// The requests that wait, over others, for `start`, and for which it waits.
@@ -150,6 +152,20 @@ impl Schedule {
             return true;
         }
         false
+    }
+
+    /// Lets a read go: it may really have come before what it waits for, see `turns`, and it changes nothing.
+    fn let_read(&mut self, members: &[Slot]) -> bool {
+        let reads = |slot: &&Slot| {
+            let ops = &self.requests.get(**slot).ops;
+            !ops.is_empty() && ops.iter().all(|&op| self.documents.op(op).read)
+        };
+        let first_of_line = |slot: &&Slot| self.requests.first_of_line(**slot) == **slot;
+        let Some(&read) = members.iter().filter(first_of_line).find(reads) else { return false };
+        self.counters.reads_let_go += 1;
+        self.requests.get_mut(read).forced = true;
+        self.let_go(read);
+        true
     }
 
     /// Lets one that overlapped a barrier go behind it.

@@ -99,6 +99,22 @@ fn the_lower_number_goes_first() {
     assert!(schedule.holds_nothing());
 }
 
+/// A read is sent before it is recorded: it can have been answered before a write that the records have before it.
+#[test]
+fn a_read_that_was_recorded_late_moves_no_write() {
+    let mut schedule = schedule(vec![write("a"), write("a")]);
+    schedule.answered(id(2), None, || told(&[8]));
+    let read = Footprint::Read(Document::new(b"logs", b"a"));
+    schedule.admit(id(3), ConnectionId(3), Seen::default(), read);
+    schedule.answered(id(3), None, || told(&[5]));
+    schedule.answered(id(1), None, || told(&[7]));
+    for number in [1, 2, 3] {
+        assert_eq!(all(&mut schedule), [number]);
+        schedule.finished(id(number));
+    }
+    assert!(schedule.holds_nothing());
+}
+
 /// The answer to the making of an index can be recorded after writes to it: they have their numbers all the same.
 #[test]
 fn the_making_of_an_index_hides_no_numbers() {

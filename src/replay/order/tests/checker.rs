@@ -20,6 +20,8 @@ pub(super) fn faults(world: &World, run: &Run, documents_too: bool) -> Vec<Strin
                         let places = (run.items[a][i], run.items[b][j]);
                         if let (Some(one), Some(other)) = places
                             && conflict(left, right)
+                            && counts(run, left)
+                            && counts(run, right)
                             && !in_order(first(world, (earlier, left), (later, right)), one, other)
                         {
                             faults.push(format!(
@@ -55,6 +57,11 @@ pub(super) fn faults(world: &World, run: &Run, documents_too: bool) -> Vec<Strin
     faults
 }
 
+/// A read that was let go so that others could go on is where it is, and counted.
+fn counts(run: &Run, op: &Op) -> bool {
+    run.counters.reads_let_go == 0 || !matches!(op.what, What::Read(..))
+}
+
 fn one_connection(a: usize, b: usize, run: &Run, faults: &mut Vec<String>) {
     let end = run.items[a].iter().flatten().map(|sent| sent.1).max();
     let start = run.items[b].iter().flatten().map(|sent| sent.0).min();
@@ -78,6 +85,9 @@ fn first(
     (earlier, left): (&Request, &Op),
     (later, right): (&Request, &Op),
 ) -> First {
+    if earlier.late || later.late {
+        return First::Either;
+    }
     if earlier.answered < later.received {
         return First::Earlier;
     }

@@ -32,6 +32,7 @@ fn crowd(seed: u64) -> Habits {
         reads: 0,
         versions_only: 0,
         late: 0,
+        late_reads: 0,
         made: false,
     }
 }
@@ -65,6 +66,7 @@ fn run_all(habits: fn(u64) -> Habits, how: Use) -> (Vec<String>, Counters, Vec<R
         total.barriers += run.counters.barriers;
         total.aliases += run.counters.aliases;
         total.parts += run.counters.parts;
+        total.reads_let_go += run.counters.reads_let_go;
         total.stepped_back += run.counters.stepped_back;
         total.cycles += run.counters.cycles;
         runs.push(run);
@@ -130,6 +132,20 @@ fn late_records_tell_all_the_same() {
     let (found, total, _) = run_all(habits, BY_DOCUMENT);
     none(&found);
     assert_eq!((total.by_capture, total.cycles), (0, 0), "{total:?}");
+}
+
+/// A read is sent before its record is written, and seems to have come after writes that it has not seen.
+#[test]
+fn reads_that_are_recorded_late_do_not_change_the_order_of_writes() {
+    let habits = |seed| Habits { reads: 3, late_reads: 2, ..crowd(seed) };
+    let (found, total, _) = run_all(habits, BY_DOCUMENT);
+    none(&found);
+    assert!(total.by_seq_no > 1000, "{total:?}");
+    assert_eq!((total.by_capture, total.cycles), (0, 0), "{total:?}");
+    let habits = |seed| Habits { late: 5, late_reads: 2, reads: 3, ..mess(seed) };
+    let (found, total, _) = run_all(habits, BY_DOCUMENT);
+    none(&found);
+    assert!(total.reads_let_go > seeds() / 10 && total.cycles <= seeds() / 50, "{total:?}");
 }
 
 /// Indices that are deleted and made again while others write to them, by their names and by aliases.

@@ -3,6 +3,7 @@
 //! Every operation is applied at some instant between the request's record and its answer's; items of a bulk each at
 //! its own, those of one document in their order. The record of an answer may come long after the answer: a capturing
 //! proxy keeps the record of a connection open for a while, and a client may go on with another connection meanwhile.
+//! A read, which need not wait for its record, may be recorded as late as that as a whole.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -27,6 +28,8 @@ pub(super) struct Habits {
     pub(super) versions_only: u64,
     /// Answers that are recorded late; then the client goes on with another connection.
     pub(super) late: u64,
+    /// Reads of which the request is recorded with the answer, and late.
+    pub(super) late_reads: u64,
     /// Indices that exist from the start are made by requests, before anything else.
     pub(super) made: bool,
 }
@@ -52,6 +55,8 @@ pub(super) struct Request {
     pub(super) ops: Vec<Op>,
     pub(super) footprint: Footprint,
     pub(super) lost: bool,
+    /// Recorded only after its answer.
+    pub(super) late: bool,
     versions_only: bool,
     /// Places in the records.
     pub(super) received: usize,
@@ -192,8 +197,8 @@ impl Play {
             Event::Answer(number) => {
                 let request = &mut self.world.requests[number];
                 request.answered_at = now;
-                let client = request.client;
-                if self.dice.one_in(self.habits.late) {
+                let (client, late) = (request.client, request.late);
+                if late || self.dice.one_in(self.habits.late) {
                     let late = 1 + self.dice.below(LATE_MAX);
                     self.at(now + late, Event::Record(number));
                     self.connections[client] = self.connection_count;
@@ -219,9 +224,14 @@ impl Play {
         }
     }
 
-    fn record(&mut self, request: usize) {
-        self.world.requests[request].answered = self.world.records.len();
-        self.world.records.push(Record::Answer(request));
+    fn record(&mut self, number: usize) {
+        let request = &mut self.world.requests[number];
+        if request.late {
+            request.received = self.world.records.len();
+            self.world.records.push(Record::Request(number));
+        }
+        request.answered = self.world.records.len();
+        self.world.records.push(Record::Answer(number));
     }
 
     fn at(&mut self, when: u64, event: Event) {
@@ -254,6 +264,8 @@ impl Play {
             self.events.insert((instant, item as u64, Event::Apply(number, item)));
         }
         let footprint = footprint(&whats, aliased);
+        let late =
+            matches!(whats[..], [What::Read(..)]) && self.dice.one_in(self.habits.late_reads);
         let ops = whats.into_iter().map(|what| Op {
             what,
             refused: matches!(what, What::Write(..)) && self.dice.one_in(self.habits.refused),
@@ -267,6 +279,7 @@ impl Play {
             ops: ops.collect(),
             footprint,
             lost: self.dice.one_in(self.habits.lost),
+            late,
             versions_only: self.dice.one_in(self.habits.versions_only),
             received: self.world.records.len(),
             answered: 0,
@@ -274,7 +287,9 @@ impl Play {
             answered_at: 0,
         };
         self.world.requests.push(request);
-        self.world.records.push(Record::Request(number));
+        if !late {
+            self.world.records.push(Record::Request(number));
+        }
         self.at(now + length + 1, Event::Answer(number));
     }
 

@@ -1,5 +1,7 @@
 //! A simulated target: requests in flight side by side, each done after a time of its own.
 
+use std::collections::HashMap;
+
 use super::Dice;
 use super::source::{Record, World};
 use crate::replay::exchange::{ConnectionId, ExchangeId, Seen};
@@ -34,6 +36,8 @@ pub(super) fn replay(seed: u64, world: &World, how: Use) -> Run {
     let in_flight_max = 1 + dice.below(40) as usize;
     let read_ahead = 1 + dice.below(60);
     let mut in_flight: Vec<(u64, Ready, u64)> = Vec::new();
+    // Requests are numbered in the order in which they are recorded.
+    let (mut numbers, mut ids) = (Vec::new(), HashMap::new());
     let (mut records, mut now) = (world.records.iter(), 0);
     loop {
         now += 1;
@@ -41,7 +45,9 @@ pub(super) fn replay(seed: u64, world: &World, how: Use) -> Run {
             match records.next() {
                 Some(Record::Request(number)) => {
                     let request = &world.requests[*number];
-                    let id = ExchangeId(*number as u64);
+                    let id = ExchangeId(numbers.len() as u64);
+                    numbers.push(*number);
+                    ids.insert(*number, id);
                     let connection = ConnectionId(request.connection as u64);
                     let seen = Seen { clock: 0, ns: request.received_at as i64 };
                     schedule.admit(id, connection, seen, request.footprint.clone());
@@ -50,14 +56,14 @@ pub(super) fn replay(seed: u64, world: &World, how: Use) -> Run {
                     let request = &world.requests[*number];
                     let until = Some(request.answered_at as i64).filter(|_| !request.lost);
                     let facts = if how.blind { Facts::none() } else { request.facts() };
-                    schedule.answered(ExchangeId(*number as u64), until, || facts);
+                    schedule.answered(ids[number], until, || facts);
                 }
                 None => {}
             }
         }
         while in_flight.len() < in_flight_max {
             let Some(ready) = schedule.ready() else { break };
-            let number = ready.id.0 as usize;
+            let number = numbers[ready.id.0 as usize];
             for item in 0..world.requests[number].ops.len() as u32 {
                 let mine = ready.items.as_ref().is_none_or(|items| items.contains(&item));
                 if mine && !ready.left_out.contains(&item) {
@@ -77,7 +83,7 @@ pub(super) fn replay(seed: u64, world: &World, how: Use) -> Run {
         let due = in_flight.iter().position(|(until, ..)| *until <= now);
         if let Some(at) = due {
             let (_, ready, since) = in_flight.swap_remove(at);
-            for sent in run.items[ready.id.0 as usize].iter_mut().flatten() {
+            for sent in run.items[numbers[ready.id.0 as usize]].iter_mut().flatten() {
                 if sent.0 == since && sent.1 == u64::MAX {
                     sent.1 = now;
                 }
