@@ -16,6 +16,7 @@ use crate::rig::opensearch::OpenSearch;
 use crate::rig::relay::Relay;
 use crate::rig::replayer::Replay;
 use crate::rig::tapline::Capture;
+use crate::rig::tuples::Writes;
 use crate::rig::{python, services, wait};
 
 #[test]
@@ -64,6 +65,7 @@ fn real_clients(
     println!("{summary:?}");
     assert!(summary.requests >= operations, "{summary:?}");
     assert_eq!((summary.overlaps_by_capture, summary.order_cycles), (0, 0), "{summary:?}");
+    assert_in_order(state.path());
     assert_equal(prefix);
 }
 
@@ -79,6 +81,7 @@ fn replay_from_kafka_gives_the_same_documents() {
     let replay = Replay::to(OpenSearch::shared().port(), &state.path().join("replay"));
     let summary = replay.kafka(kafka, "replayed", "replayed").switch("--until-end").succeed();
     assert!(summary.requests >= totals.requests, "{summary:?}");
+    assert_in_order(state.path());
     assert_equal("topic");
 }
 
@@ -105,6 +108,7 @@ fn replay_of_concurrent_writes_to_the_same_documents_never_differs() {
         println!("{prefix}: {summary:?}");
         let counts = (summary.overlaps_by_capture, summary.order_cycles);
         assert_eq!(counts, (0, 0), "every overlap has an answer that tells: {summary:?}");
+        assert_in_order(state.path());
         assert_equal(&prefix);
     }
 }
@@ -168,6 +172,15 @@ fn mix() -> Mix<'static> {
         plain: false,
         seed: 5,
     }
+}
+
+/// Both servers wrote every document in the same order, whatever came of it in the end.
+fn assert_in_order(state: &Path) {
+    let writes = Writes::read(&state.join("replay/tuples"));
+    assert!(writes.count() > 1_000, "{} writes", writes.count());
+    let misplaced = writes.misplaced();
+    let shown = &misplaced[..misplaced.len().min(10)];
+    assert!(misplaced.is_empty(), "{} of {}: {shown:#?}", misplaced.len(), writes.count());
 }
 
 fn assert_equal(prefix: &str) {

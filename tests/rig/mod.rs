@@ -42,5 +42,6 @@ pub(crate) mod services;
 pub(crate) mod tape;
 pub(crate) mod tapline;
 pub(crate) mod topics;
+pub(crate) mod tuples;
 pub(crate) mod wait;
 pub(crate) mod witness;
