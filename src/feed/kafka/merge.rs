@@ -8,7 +8,8 @@
 //! that is read to its end stops it only for [`SLACK_MS`]: a write's record is produced, and
 //! acknowledged, before the source sees the write, so everything that can precede a record was in
 //! its partition before that record was produced; the slack is for what the brokers have and this
-//! reader has not been sent yet, and for clocks of capturing hosts that differ by less.
+//! reader has not been sent yet, and for clocks of capturing hosts that are behind. Two writes
+//! through two hosts keep their order as long as the clocks differ by less than an acknowledgement takes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
