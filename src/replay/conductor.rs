@@ -3,6 +3,7 @@
 //! Owns every request from the record it begins in to the moment its outcome is written. Never blocks and never waits:
 //! whoever turns it says what time it is, and asks when something is due next.
 
+mod events;
 mod outbox;
 
 use std::{
@@ -11,22 +12,22 @@ use std::{
 };
 
 use super::{
-    amend::{self, Needs},
+    amend,
+    arrivals::Arrivals,
     assembly::{self, Assembly, Event},
     denial::{Denial, Trial},
     exchange::{ExchangeId, Mark},
     job::Job,
     limiter::{Admission, Bounds, Limiter},
-    order::{Facts, Footprint, Order, Schedule, facts, footprint},
+    order::{Order, Schedule},
     outcome::{Entry, Oddity, Outcome},
     pace::{Pace, Speed},
     pins::Pins,
     retry,
-    table::{Exchange, Stage, Table},
+    table::{Stage, Table},
     totals::Totals,
 };
 use crate::{
-    es::{endpoint::Endpoint, request_target},
     feed::Place,
     proto::RecordView,
     rewrite::{Credentials, Rewriter},
@@ -97,6 +98,7 @@ pub struct Conductor {
     pub(super) credentials: Option<Credentials>,
     assembly: Assembly,
     events: Vec<Event>,
+    pub(super) arrivals: Arrivals,
     pub(super) pins: Pins,
     pub(super) schedule: Schedule,
     pub(super) pace: Pace,
@@ -136,6 +138,7 @@ impl Conductor {
             credentials: None,
             assembly: Assembly::new(settings.assembly),
             events: Vec::new(),
+            arrivals: Arrivals::default(),
             pins: Pins::default(),
             schedule: Schedule::new(settings.order),
             pace: Pace::new(settings.speed),
@@ -266,6 +269,11 @@ impl Conductor {
         // the assembly forgets is among it.
         let mut events = Vec::new();
         self.assembly.drop_lane(lane, &mut Pins::default(), &mut events);
+        for event in &events {
+            if let Event::Arrived { connection } = event {
+                self.arrivals.ended(*connection);
+            }
+        }
         let left: Vec<ExchangeId> = self
             .table
             .iter()
@@ -397,70 +405,6 @@ impl Conductor {
         }
     }
 
-    fn take_events(&mut self, events: &mut Vec<Event>, place: Option<&Place>) {
-        if let Some(place) = place {
-            self.last_place = Some(place.clone());
-        }
-        for event in events.drain(..) {
-            match event {
-                Event::Request(request) => {
-                    self.totals.requests += 1;
-                    let known = !self.known.is_empty() && self.known.remove(&request.fingerprint);
-                    let target = request_target(&request.bytes);
-                    let endpoint = Endpoint::of(request.head.method, target.unwrap_or_default());
-                    let asked = retry::Asked::of(&endpoint, !request.head.safe);
-                    let mut needs = Needs::default();
-                    let touched = match (self.settings.order, target) {
-                        (Order::Document, Some(target)) => {
-                            footprint::of(&request, target, &endpoint, |item| needs.add(item))
-                        }
-                        (Order::Document, None) => Footprint::Unreadable,
-                        (Order::Connection, _) => Footprint::Free,
-                    };
-                    if !matches!(touched, Footprint::Bulk(_)) {
-                        needs = Needs::UNKNOWN;
-                    }
-                    self.schedule.admit(request.id, request.connection, request.seen(), touched);
-                    let place = self
-                        .last_place
-                        .clone()
-                        .expect("invariant: a request comes out of a record");
-                    self.table.insert(Box::new(Exchange::new(request, place, known, needs, asked)));
-                }
-                Event::Answer { id, answer } => {
-                    let Some(exchange) = self.table.get_mut(id) else { continue };
-                    let answer = exchange.answer.insert(answer);
-                    let request = &exchange.request;
-                    if let Some(uuid) = &self.target_uuid
-                        && request.bytes.starts_with(b"GET / ")
-                        && memchr::memmem::find(&answer.bytes, uuid.as_bytes()).is_some()
-                    {
-                        self.is_source = true;
-                    }
-                    let until_ns = Some(answer.last_ns);
-                    self.schedule.answered(id, until_ns, || facts(request, answer));
-                    self.table.recount(id);
-                }
-                Event::Unanswered { id, why } => {
-                    self.totals.unanswered += 1;
-                    if let Some(exchange) = self.table.get_mut(id) {
-                        exchange.unanswered = Some(why);
-                    }
-                    self.schedule.answered(id, None, Facts::none);
-                }
-                Event::Undelivered { id } => {
-                    if let Some(exchange) = self.table.get_mut(id) {
-                        exchange.undelivered = true;
-                    }
-                    self.schedule.answered(id, None, Facts::none);
-                }
-                // Comes of a dropped lane alone, and is dealt with there.
-                Event::Forgotten { .. } | Event::ConnectionEnded { .. } => {}
-                Event::Trouble(trouble) => self.trouble(trouble),
-            }
-        }
-    }
-
     /// When nothing can go since memory is used up by what waits: the oldest waits no longer. To be called when
     /// there is no job.
     pub fn unblock(&mut self) {
@@ -469,7 +413,15 @@ impl Conductor {
             && self.queue.is_empty()
             && self.later.is_empty()
             && self.unwritten.count == 0;
-        if !stuck || self.draining || self.schedule.stop_waiting().is_some() {
+        if !stuck || self.draining {
+            return;
+        }
+        if self.arrivals.holds() {
+            self.arrivals.give_up();
+            self.tell_answers();
+            return;
+        }
+        if self.schedule.stop_waiting().is_some() {
             return;
         }
         let mut events = std::mem::take(&mut self.events);

@@ -81,6 +81,7 @@ impl Conductor {
         let full = self.held_bytes() >= self.settings.read_ahead_bytes;
         let Some(blocked) = self.schedule.why_blocked() else { return String::new() };
         let what = match blocked.root_wait {
+            Wait::Answer if self.arrivals.holds() => "the rest of a large bulk, not read yet",
             Wait::Answer | Wait::Name => "the source's answer to an earlier request, not read yet",
             Wait::Connection(_) => "an earlier request of the same connection",
             Wait::Document(_) => "an earlier write to the same document",

@@ -11,6 +11,7 @@
 //! ```
 
 pub mod amend;
+mod arrivals;
 pub mod assembly;
 pub mod conductor;
 mod denial;

@@ -62,15 +62,20 @@ impl Core {
 
     /// One record with a request and its answer.
     fn record(&mut self, connection: &str, request: &str, answer: &str) {
+        self.piece(connection, 1, request, answer);
+    }
+
+    /// One record, of that number in its connection, with a piece of a request, and its answer if it ends there.
+    fn piece(&mut self, connection: &str, number: i32, request: &str, answer: &str) {
         let seen = |capture| TrafficObservation {
             ts: Some(Timestamp { seconds: 1_700_000_000 + self.number as i64, nanos: 0 }),
             capture: Some(capture),
         };
         let ended = EndOfMessage { first_line_byte_length: None, headers_byte_length: None };
-        let mut sub_stream = vec![
-            seen(Capture::Read(Data { data: request.as_bytes().to_vec() })),
-            seen(Capture::EndOfMessage(ended)),
-        ];
+        let mut sub_stream = vec![seen(Capture::Read(Data { data: request.as_bytes().to_vec() }))];
+        if number == 1 || !answer.is_empty() {
+            sub_stream.push(seen(Capture::EndOfMessage(ended)));
+        }
         if !answer.is_empty() {
             sub_stream.push(seen(Capture::Write(Data { data: answer.as_bytes().to_vec() })));
         }
@@ -78,7 +83,7 @@ impl Core {
             connection_id: connection.into(),
             node_id: "node".into(),
             sub_stream,
-            index: Some(Index::Number(1)),
+            index: Some(Index::Number(number)),
             ..TrafficStream::default()
         };
         let mark = Mark { lane: 7, number: self.number };
@@ -329,6 +334,73 @@ fn memory_that_is_used_up_by_what_waits_is_freed_by_waiting_no_longer() {
     let job = core.job().expect("it waits no longer");
     core.reply(job, Ok(CREATED));
     assert!(core.core.wants_records(core.now));
+}
+
+/// The source may apply the front of a large bulk before its end is there: a write that is answered meanwhile waits
+/// until the bulk is known, and then the numbers tell.
+#[test]
+fn a_write_answered_while_a_bulk_arrives_goes_where_its_number_says() {
+    let created = |number: u32| {
+        let body = format!(
+            "{{\"_index\":\"i\",\"_id\":\"d\",\"result\":\"updated\",\"_seq_no\":{number},\"status\":200}}"
+        );
+        let head =
+            |body: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+        let bulk = format!("{{\"errors\":false,\"items\":[{{\"index\":{body}}}]}}");
+        (head(&body) + &body, head(&bulk) + &bulk)
+    };
+    let body = format!(
+        "{{\"index\":{{\"_index\":\"i\",\"_id\":\"d\"}}}}\n{{\"t\":\"{}\"}}\n",
+        "x".repeat(100_000)
+    );
+    let bulk =
+        format!("POST /_bulk HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let (front, rest) = bulk.split_at(90_000);
+    for (of_bulk, of_write, first) in [(5, 7, "POST /_bulk"), (9, 7, "PUT /i/_doc/d")] {
+        let mut core = Core::new(|_| ());
+        core.piece("b", 2, front, "");
+        core.record("a", &put("d"), &created(of_write).0);
+        core.record("c", &put("other"), &created(1).0);
+        assert!(core.job().is_none(), "the bulk may have written what they wrote");
+        assert!(core.core.look(core.now).why.contains("large bulk"));
+        core.piece("b", 3, rest, &created(of_bulk).1);
+        let mut order = Vec::new();
+        while let Some(job) = core.job() {
+            order.push(job.1.clone());
+            core.reply(job, Ok(CREATED));
+        }
+        order.retain(|request| !request.contains("other"));
+        assert_eq!(order.len(), 2);
+        assert!(order[0].starts_with(first), "{of_bulk} {of_write}: {}", &order[0][..20]);
+    }
+}
+
+#[test]
+fn a_bulk_that_goes_or_is_not_worth_the_memory_is_not_waited_for() {
+    let front = format!(
+        "POST /_bulk HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n{}",
+        "x".repeat(100_000)
+    );
+    let mut core = Core::new(|_| ());
+    core.piece("b", 2, &front, "");
+    core.record("a", &put("1"), CREATED);
+    assert!(core.job().is_none());
+    core.core.close_lane(7);
+    core.record("a", &put("2"), CREATED);
+    assert!(core.job().is_some(), "somebody else reads the bulk");
+
+    let mut core = Core::new(|settings| settings.read_ahead_bytes = 1);
+    core.piece("b", 2, &front, "");
+    core.record("a", &put("1"), CREATED);
+    assert!(core.job().is_none());
+    core.core.unblock();
+    assert!(core.job().is_some());
+
+    let mut core = Core::new(|_| ());
+    core.piece("b", 2, &front, "");
+    core.record("a", &put("1"), CREATED);
+    core.core.end();
+    assert!(core.job().is_some(), "there are no more records");
 }
 
 #[test]

@@ -132,6 +132,16 @@ impl Conversation {
         self.open.as_ref().filter(|open| open.request.is_kept()).map_or(0, |open| open.request.cost)
     }
 
+    /// The large bulk that is arriving: its index, and when its first byte was seen.
+    pub(super) fn arriving(&self) -> Option<(u64, i64)> {
+        let request = &self.open.as_ref()?.request;
+        request.is_large_bulk().then_some((self.index, request.first_ns))
+    }
+
+    pub(super) fn id(&self) -> ConnectionId {
+        self.id
+    }
+
     #[cfg(test)]
     pub(super) fn cost(&self) -> u64 {
         self.open

@@ -96,6 +96,8 @@ impl Assembly {
             self.expire(old, pins, out);
         }
 
+        let before = self.table.conversation(at);
+        let (arriving, connection) = (before.arriving(), before.id());
         let mut desk = self.books.desk(mark, record, pins, out);
         let mut seen = record.observations();
         self.table.conversation_mut(at).begin_record(&mut desk, record);
@@ -106,13 +108,16 @@ impl Assembly {
                 _ => false,
             };
             if !seen.clone().any(|seen| carries(seen.what)) {
-                break;
+                arrived(arriving, connection, None, out);
+                return;
             }
             // Reads behind a close are of a new connection that has the name of the old one.
             at = self.open(group, record, Some(index));
             desk = self.books.desk(mark, record, pins, out);
             desk.undelivered = 0;
         }
+        let after = self.table.conversation(at);
+        arrived(arriving, connection, Some(after), out);
     }
 
     /// No traffic, but time goes on by it.
@@ -136,6 +141,7 @@ impl Assembly {
         for at in self.table.slots_of_lane(lane) {
             let at_ns = self.table.newest_ns_of(at);
             let mut conversation = self.table.remove(at);
+            arrived(conversation.arriving(), conversation.id(), None, out);
             conversation.forget(&mut self.books.bare_desk(pins, out), at_ns);
         }
         self.table.drop_lane(lane);
@@ -152,8 +158,9 @@ impl Assembly {
         let sizes = self.table.slots().into_iter();
         let sizes = sizes.map(|at| (self.table.conversation(at).unfinished_bytes(), at));
         let Some((1.., at)) = sizes.max() else { return false };
-        let mut desk = self.books.bare_desk(pins, out);
-        self.table.conversation_mut(at).refuse_request(&mut desk);
+        let conversation = self.table.conversation_mut(at);
+        arrived(conversation.arriving(), conversation.id(), None, out);
+        conversation.refuse_request(&mut self.books.bare_desk(pins, out));
         true
     }
 
@@ -188,11 +195,31 @@ impl Assembly {
     fn finish(&mut self, at: u32, why: Unanswered, pins: &mut Pins, out: &mut Vec<Event>) {
         let at_ns = self.table.newest_ns_of(at);
         let mut conversation = self.table.remove(at);
+        arrived(conversation.arriving(), conversation.id(), None, out);
         conversation.end(&mut self.books.bare_desk(pins, out), at_ns, why);
     }
 
     #[cfg(test)]
     fn recount(&self) -> u64 {
         self.table.slots().into_iter().map(|at| self.table.conversation(at).cost()).sum()
+    }
+}
+
+/// Says what became of the bulk that was arriving on a connection, and of the one that is now.
+fn arrived(
+    before: Option<(u64, i64)>,
+    connection: ConnectionId,
+    now: Option<&Conversation>,
+    out: &mut Vec<Event>,
+) {
+    let after = now.and_then(Conversation::arriving);
+    if before == after {
+        return;
+    }
+    if before.is_some() {
+        out.push(Event::Arrived { connection });
+    }
+    if let (Some((_, first_ns)), Some(now)) = (after, now) {
+        out.push(Event::Arriving { connection: now.id(), first_ns });
     }
 }

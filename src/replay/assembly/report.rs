@@ -64,6 +64,18 @@ pub enum Event {
         /// Which.
         id: ExchangeId,
     },
+    /// A large bulk has begun and goes on in a later record: the source may apply what is there of it.
+    Arriving {
+        /// On which.
+        connection: ConnectionId,
+        /// Its first byte, Unix nanoseconds.
+        first_ns: i64,
+    },
+    /// It came out of the connection, or never will.
+    Arrived {
+        /// Of which.
+        connection: ConnectionId,
+    },
     /// A connection from which a request came is over.
     ConnectionEnded {
         /// Which.

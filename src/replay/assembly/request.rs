@@ -6,6 +6,10 @@ use std::mem;
 
 use super::desk::Books;
 use crate::{
+    es::{
+        endpoint::{Endpoint, Kind},
+        request_target,
+    },
     http::{Refusal, RequestFraming, RequestHead, RequestPart},
     replay::exchange::Mark,
 };
@@ -60,6 +64,15 @@ impl Incoming {
     /// Nothing but empty lines has come.
     pub(super) fn is_blank(&self) -> bool {
         self.state == State::Framed && self.framing.at_boundary()
+    }
+
+    /// The source may apply the front of it before its end is there.
+    pub(super) fn is_large_bulk(&self) -> bool {
+        let Some(head) = &self.head else { return false };
+        self.is_kept()
+            && self.bytes.len() >= LARGE_BYTES
+            && request_target(&self.bytes)
+                .is_some_and(|target| Endpoint::of(head.method, target).kind == Kind::Bulk)
     }
 
     pub(super) fn begin(&mut self, mark: Mark, at_ns: i64) {
@@ -195,6 +208,8 @@ impl Default for Incoming {
     }
 }
 
+/// No server splits a bulk of fewer bytes than 1 MiB; compressed ones are a tenth of that, or less.
+const LARGE_BYTES: usize = 64 << 10;
 /// A `Content-Length` is believed so far before any of the body has come.
 const RESERVED_MAX: usize = 1 << 20;
 /// Kept of a request that is beyond the limit.

@@ -72,7 +72,8 @@ fn compare(scenario: &Path, records: &Path) {
     assert!(connection > 0 && found.is_empty(), "{name}");
     let cut = ["client-close-mid-response", "server-close-mid-response"];
     for told in run.told() {
-        let fine = ["request ", "answer ", "ended "].iter().any(|kind| told.starts_with(kind));
+        let kinds = ["request ", "answer ", "ended ", "arriving ", "arrived "];
+        let fine = kinds.iter().any(|kind| told.starts_with(kind));
         assert!(fine || cut.contains(&name), "{name}: {:?}", run.told());
     }
 }

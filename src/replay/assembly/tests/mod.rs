@@ -1,6 +1,6 @@
 //! Records in, requests and answers out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use prost::Message;
 
@@ -11,6 +11,7 @@ use crate::{
     replay::exchange::{ExchangeId, Request},
 };
 
+mod arriving;
 mod conversations;
 mod expiry;
 mod golden;
@@ -107,9 +108,11 @@ impl Run {
         for lane in self.read.keys() {
             assert_eq!(self.pins.held(*lane), 0, "lane {lane}");
         }
-        let mut settled = HashMap::new();
+        let (mut settled, mut arriving) = (HashMap::new(), HashSet::new());
         for event in &self.events {
             match event {
+                Event::Arriving { connection, .. } => assert!(arriving.insert(*connection)),
+                Event::Arrived { connection } => assert!(arriving.remove(connection)),
                 Event::Request(request) => assert_eq!(settled.insert(request.id, 0), None),
                 Event::Answer { id, .. }
                 | Event::Unanswered { id, .. }
@@ -120,6 +123,7 @@ impl Run {
                 Event::ConnectionEnded { .. } | Event::Trouble(_) => {}
             }
         }
+        assert!(arriving.is_empty(), "{arriving:?}");
         assert!(settled.values().all(|times| *times == 1), "each once: {:?}", self.told());
         self
     }
@@ -149,6 +153,8 @@ fn tell(event: &Event) -> String {
         Event::Unanswered { id, why } => format!("unanswered {} {why:?}", id.0),
         Event::Undelivered { id } => format!("undelivered {}", id.0),
         Event::Forgotten { id } => format!("forgotten {}", id.0),
+        Event::Arriving { connection, .. } => format!("arriving {}", connection.0),
+        Event::Arrived { connection } => format!("arrived {}", connection.0),
         Event::ConnectionEnded { connection, .. } => format!("ended {}", connection.0),
         Event::Trouble(trouble) => trouble.kind.label().to_owned(),
     }
