@@ -37,7 +37,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &["capture", "config", "filter", "http", "net", "observe", "ring", "sink", "sys", "tls"],
     ),
     ("target", &["http", "net", "ring", "sys", "tls"]),
-    ("feed", &["config", "kafka", "log", "observe"]),
+    ("feed", &["config", "kafka", "log", "observe", "proto"]),
     ("outcome", &["sys"]),
     ("replay", &["es", "feed", "http", "proto", "rewrite"]),
     ("inspect", &["capture", "config", "feed", "http", "kafka", "log", "observe", "proto"]),

@@ -113,6 +113,31 @@ fn replay_of_concurrent_writes_to_the_same_documents_never_differs() {
     }
 }
 
+/// A spool that drains produces many records in one millisecond, into all partitions.
+#[test]
+fn replay_of_what_was_spooled_gives_the_same_documents() {
+    if !services::wanted("replay_of_what_was_spooled_gives_the_same_documents") {
+        return;
+    }
+    let mut kafka = Kafka::start(&[]);
+    kafka.create_topic("spooled", 4, &[]);
+    kafka.kill();
+    let mix = Mix { prefix: "spooled", clients: 32, documents: Documents::Shared(50), ..mix() };
+    let state = tempfile::tempdir().unwrap();
+    let capture = Capture::of(Elasticsearch::shared().port()).state(state.path());
+    let mut tapline = capture.kafka(&kafka, "spooled").start();
+    let totals = mix.run(tapline.port());
+    kafka.revive();
+    let drained = wait::until(PATIENCE, || tapline.output().contains("kafka.working"));
+    assert!(drained, "{}", tapline.output());
+    tapline.stop();
+    let replay = Replay::to(OpenSearch::shared().port(), &state.path().join("replay"));
+    let summary = replay.kafka(&kafka, "spooled", "spooled").switch("--until-end").succeed();
+    assert!(summary.requests >= totals.requests, "{summary:?}");
+    assert_in_order(state.path());
+    assert_equal("spooled");
+}
+
 #[test]
 fn replay_killed_again_and_again_gives_the_same_documents() {
     if !services::wanted("replay_killed_again_and_again_gives_the_same_documents") {

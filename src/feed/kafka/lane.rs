@@ -8,9 +8,12 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 
-use super::{super::track::OffsetTrack, merge::Row};
-
-use super::member::Member;
+use super::{
+    super::track::OffsetTrack,
+    member::Member,
+    merge::{Row, Time},
+};
+use crate::proto::RecordView;
 
 /// A partition that was assigned.
 pub(super) struct Lane {
@@ -91,8 +94,9 @@ impl Lane {
         self.queue = None;
     }
 
-    /// Reads the next record into this lane, if there is one. Never waits.
-    pub(super) fn look(&mut self) -> Look {
+    /// Reads the next record into this lane, if there is one; when it was seen only if it is to be `merged`. Never
+    /// waits.
+    pub(super) fn look(&mut self, merged: bool) -> Look {
         let Some(queue) = &self.queue else { return Look::Nothing };
         loop {
             match queue.poll(std::time::Duration::ZERO) {
@@ -114,7 +118,11 @@ impl Lane {
                     self.offset = message.offset();
                     self.next = self.offset + 1;
                     self.time_ms = message.timestamp().to_millis().unwrap_or(self.time_ms);
-                    return Look::Row(Row::Head(self.time_ms));
+                    let view = merged.then(|| RecordView::parse(&self.payload).ok()).flatten();
+                    let produced_ms = self.time_ms;
+                    let seen_ns = view.and_then(|view| view.newest_ns);
+                    let seen_ns = seen_ns.unwrap_or(produced_ms.saturating_mul(1_000_000));
+                    return Look::Row(Row::Head(Time { seen_ns, produced_ms }));
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => {
                     let row = if self.stop.is_some() { Row::Ended } else { Row::AtEnd };

@@ -2,14 +2,15 @@
 //!
 //! Pure: no broker, no clock. A partition holds the records of its connections in their order, but
 //! what was written through one connection may rest on what was answered on another, in another
-//! partition. So the partitions are merged by the time at which their records were produced.
+//! partition. So the partitions are merged by the newest observation in each record: a write was read
+//! before the source saw it, so before anything that the source answered afterwards. Two writes
+//! through two hosts keep their order as long as the clocks differ by less than an acknowledgement takes.
+//! The time of production would not do: a spool drains into each partition at its own pace.
 //!
 //! A partition of which nothing is known stops the merge: its next record may be the oldest. One
-//! that is read to its end stops it only for [`SLACK_MS`]: a write's record is produced, and
-//! acknowledged, before the source sees the write, so everything that can precede a record was in
-//! its partition before that record was produced; the slack is for what the brokers have and this
-//! reader has not been sent yet, and for clocks of capturing hosts that are behind. Two writes
-//! through two hosts keep their order as long as the clocks differ by less than an acknowledgement takes.
+//! that is read to its end stops it only for [`SLACK_MS`] after a record was produced: what can
+//! precede that has been produced before, or is being produced now; the slack is for what the brokers
+//! have and this reader has not been sent yet, and for clocks of capturing hosts that are behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,11 +21,20 @@ pub(super) const SLACK_MS: i64 = 1000;
 #[derive(Debug, Default)]
 pub(super) struct Merge {
     rows: BTreeMap<u32, Row>,
-    heads: BTreeSet<(i64, u32)>,
+    heads: BTreeSet<(Time, u32)>,
     unknown: usize,
     at_end: usize,
     /// How much the producers' clocks are ahead of ours, as far as records show it.
     ahead_ms: i64,
+}
+
+/// When a record was made. Orders by what was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Time {
+    /// The newest observation in it, Unix nanoseconds.
+    pub(super) seen_ns: i64,
+    /// When it was produced, Unix milliseconds.
+    pub(super) produced_ms: i64,
 }
 
 /// What comes next in a row.
@@ -37,7 +47,7 @@ pub(super) enum Row {
     /// Nothing ever.
     Ended,
     /// A record of this time.
-    Head(i64),
+    Head(Time),
 }
 
 /// What a merge comes to.
@@ -65,7 +75,7 @@ impl Merge {
             Row::Ended => {}
             Row::Head(time) => {
                 // Nobody can produce in the future: then it is their clock.
-                self.ahead_ms = self.ahead_ms.max(time.saturating_sub(now_ms));
+                self.ahead_ms = self.ahead_ms.max(time.produced_ms.saturating_sub(now_ms));
                 self.heads.insert((time, lane));
             }
         }
@@ -104,7 +114,11 @@ impl Merge {
             return Pick::Blocked;
         }
         let horizon = now_ms.saturating_add(self.ahead_ms) - SLACK_MS;
-        if self.at_end > 0 && *time > horizon { Pick::TooYoung } else { Pick::Take(*lane) }
+        if self.at_end > 0 && time.produced_ms > horizon {
+            Pick::TooYoung
+        } else {
+            Pick::Take(*lane)
+        }
     }
 }
 
@@ -114,16 +128,32 @@ mod tests {
 
     use super::*;
 
+    fn head(ms: i64) -> Row {
+        Row::Head(Time { produced_ms: ms, seen_ns: ms })
+    }
+
+    #[test]
+    fn what_was_seen_first_goes_first_whenever_it_was_produced() {
+        let mut merge = Merge::default();
+        for (lane, produced_ms, seen_ns) in [(1, 10, 700), (2, 10, 300), (3, 9, 900)] {
+            merge.set(lane, Row::Head(Time { produced_ms, seen_ns }), 1_000_000);
+        }
+        for lane in [2, 1, 3] {
+            assert_eq!(merge.pick(1_000_000), Pick::Take(lane));
+            merge.set(lane, Row::Ended, 1_000_000);
+        }
+    }
+
     #[test]
     fn a_row_that_is_not_known_stops_everything() {
         let mut merge = Merge::default();
         assert_eq!(merge.pick(0), Pick::Nothing);
-        merge.set(1, Row::Head(10), 1_000_000);
+        merge.set(1, head(10), 1_000_000);
         merge.set(2, Row::Unknown, 1_000_000);
         assert_eq!(merge.pick(1_000_000), Pick::Blocked);
-        merge.set(2, Row::Head(10), 1_000_000);
+        merge.set(2, head(10), 1_000_000);
         assert_eq!(merge.pick(1_000_000), Pick::Take(1));
-        merge.set(1, Row::Head(11), 1_000_000);
+        merge.set(1, head(11), 1_000_000);
         assert_eq!(merge.pick(1_000_000), Pick::Take(2));
         merge.remove(2);
         assert_eq!(merge.pick(1_000_000), Pick::Take(1));
@@ -138,7 +168,7 @@ mod tests {
     fn at_the_live_edge_a_record_waits_for_the_slack_and_not_longer() {
         let mut merge = Merge::default();
         merge.set(1, Row::AtEnd, 0);
-        merge.set(2, Row::Head(5_000), 5_000);
+        merge.set(2, head(5_000), 5_000);
         assert_eq!(merge.pick(5_000), Pick::TooYoung);
         assert_eq!(merge.pick(5_999), Pick::TooYoung);
         assert_eq!(merge.pick(6_000), Pick::Take(2));
@@ -147,7 +177,7 @@ mod tests {
         // A producer whose clock is an hour ahead is not waited for an hour.
         let mut merge = Merge::default();
         merge.set(1, Row::AtEnd, 0);
-        merge.set(2, Row::Head(3_600_000), 0);
+        merge.set(2, head(3_600_000), 0);
         assert_eq!(merge.pick(999), Pick::TooYoung);
         assert_eq!(merge.pick(1_000), Pick::Take(2));
     }
@@ -174,7 +204,7 @@ mod tests {
             }).collect();
             let mut merge = Merge::default();
             let state = |row: &Made| match row.times.get(row.taken) {
-                Some(time) if row.taken < row.arrived => Row::Head(*time),
+                Some(time) if row.taken < row.arrived => head(*time),
                 Some(_) => Row::Unknown,
                 None => Row::Ended,
             };

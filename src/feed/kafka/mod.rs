@@ -253,13 +253,14 @@ impl KafkaFeed {
         let mut outrun = Vec::new();
         let mut errors = Vec::new();
         let mut answered = false;
+        let merged = self.lanes.len() > 1;
         for (number, lane) in &mut self.lanes {
             match self.merge.row(*number) {
                 Some(Row::Unknown) => {}
                 Some(Row::AtEnd) if all => {}
                 _ => continue,
             }
-            match lane.look() {
+            match lane.look(merged) {
                 Look::Nothing => {}
                 Look::Row(row) => {
                     answered = true;

@@ -5,7 +5,10 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer},
 };
 
+use prost::Message as _;
+
 use super::*;
+use crate::proto::{self, RecordView};
 
 struct Cluster {
     mock: MockCluster<'static, DefaultProducerContext>,
@@ -88,6 +91,49 @@ fn partitions_are_merged_by_time_and_read_to_their_ends() {
     }
     let left = Backlog { records: Some(0), bytes: None, at_live_end: false };
     assert_eq!(feed.backlog(), left);
+    Box::new(feed).close().unwrap();
+}
+
+/// As when a spool drains, into each partition at its own pace.
+#[test]
+fn records_come_in_the_order_in_which_they_were_seen_whenever_they_were_produced() {
+    let cluster = Cluster::new(4);
+    let record = |number: i64| {
+        let ts = proto::Timestamp { seconds: 1_700_000_000, nanos: number as i32 };
+        let seen = proto::TrafficObservation { ts: Some(ts), capture: None };
+        let record = proto::TrafficStream {
+            connection_id: format!("c{number}"),
+            sub_stream: vec![seen],
+            ..proto::TrafficStream::default()
+        };
+        record.encode_to_vec()
+    };
+    let partition = |number: i64| (number * 7 % 11 % 4) as i32;
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", cluster.mock.bootstrap_servers())
+        .create()
+        .unwrap();
+    for number in 0..200 {
+        let value = record(number);
+        let to = BaseRecord::<(), _>::to("traffic").partition(partition(number));
+        let produced = 5 + number / 4 * i64::from(partition(number));
+        producer.send(to.timestamp(produced).payload(&value)).map_err(|error| error.0).unwrap();
+    }
+    producer.flush(Duration::from_secs(10)).unwrap();
+    let mut feed = cluster.feed(true);
+    let (mut names, deadline) = (Vec::new(), Instant::now() + Duration::from_mins(1));
+    loop {
+        match feed.next(true, Instant::now()).unwrap() {
+            Next::Record(record) => {
+                names.push(RecordView::parse(record.payload).unwrap().connection_id.to_owned());
+            }
+            Next::Idle => std::thread::sleep(Duration::from_millis(2)),
+            Next::End => break,
+            other => panic!("{other:?}"),
+        }
+        assert!(Instant::now() < deadline, "only {names:?} came");
+    }
+    assert_eq!(names, (0..200).map(|number| format!("c{number}")).collect::<Vec<_>>());
     Box::new(feed).close().unwrap();
 }
 
