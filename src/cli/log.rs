@@ -39,6 +39,9 @@ enum Command {
         shape: Shape,
     },
     /// Write records to a file: gzip of lines <connection id>|<base64>, as the reference exports a topic
+    ///
+    /// Records of one partition come in their order, those of several in no order among each other: to replay writes of
+    /// the same documents by many connections, read the topic itself.
     Export {
         #[command(flatten)]
         input: Input,
