@@ -106,8 +106,8 @@ fn replay_of_concurrent_writes_to_the_same_documents_never_differs() {
         let replay = Replay::to(OpenSearch::shared().port(), &state.path().join("replay"));
         let summary = replay.log(&state.path().join("log")).succeed();
         println!("{prefix}: {summary:?}");
-        let counts = (summary.overlaps_by_capture, summary.order_cycles);
-        assert_eq!(counts, (0, 0), "every overlap has an answer that tells: {summary:?}");
+        let counts = (summary.overlaps_by_capture, summary.order_cycles, summary.late_writes);
+        assert_eq!(counts, (0, 0, 0), "every overlap has an answer that tells: {summary:?}");
         assert_in_order(state.path());
         assert_equal(&prefix);
     }
@@ -134,6 +134,7 @@ fn replay_of_what_was_spooled_gives_the_same_documents() {
     let replay = Replay::to(OpenSearch::shared().port(), &state.path().join("replay"));
     let summary = replay.kafka(&kafka, "spooled", "spooled").switch("--until-end").succeed();
     assert!(summary.requests >= totals.requests, "{summary:?}");
+    assert_eq!(summary.late_writes, 0, "{summary:?}");
     assert_in_order(state.path());
     assert_equal("spooled");
 }

@@ -88,7 +88,7 @@ pub(super) struct Exchange {
     /// What was sent last, where that is not what was captured.
     pub(super) sent: Option<Sent>,
     pub(super) attempts: Vec<Attempt>,
-    /// Attempts of all parts.
+    /// Attempts of the part.
     pub(super) attempt_count: u32,
     /// What failed in the parts so far.
     pub(super) failure: Option<String>,
@@ -197,6 +197,7 @@ impl Exchange {
         self.prepared = None;
         self.progress = retry::Progress::default();
         self.again = retry::Body::All;
+        self.attempt_count = 0;
     }
 
     /// Captured bytes and what replay keeps beside them: an amended copy, and this struct.

@@ -27,6 +27,8 @@ struct Core {
     core: Conductor,
     now: Now,
     number: u64,
+    /// How long before the others the next records were made.
+    behind_s: i64,
 }
 
 impl Core {
@@ -57,7 +59,12 @@ impl Core {
         };
         change(&mut settings);
         let rewriter = Rewriter::new(rewriting).unwrap();
-        Self { core: Conductor::new(settings, rewriter), now: Now::default(), number: 0 }
+        Self {
+            core: Conductor::new(settings, rewriter),
+            now: Now::default(),
+            number: 0,
+            behind_s: 0,
+        }
     }
 
     /// One record with a request and its answer.
@@ -68,7 +75,10 @@ impl Core {
     /// One record, of that number in its connection, with a piece of a request, and its answer if it ends there.
     fn piece(&mut self, connection: &str, number: i32, request: &str, answer: &str) {
         let seen = |capture| TrafficObservation {
-            ts: Some(Timestamp { seconds: 1_700_000_000 + self.number as i64, nanos: 0 }),
+            ts: Some(Timestamp {
+                seconds: 1_700_000_000 + self.number as i64 - self.behind_s,
+                nanos: 0,
+            }),
             capture: Some(capture),
         };
         let ended = EndOfMessage { first_line_byte_length: None, headers_byte_length: None };
@@ -401,6 +411,20 @@ fn a_bulk_that_goes_or_is_not_worth_the_memory_is_not_waited_for() {
     core.record("a", &put("1"), CREATED);
     core.core.end();
     assert!(core.job().is_some(), "there are no more records");
+}
+
+#[test]
+fn writes_that_come_late_are_counted_and_reads_are_not() {
+    let mut core = Core::new(|_| ());
+    core.record("a", &put("1"), CREATED);
+    core.behind_s = 1;
+    core.record("b", &put("2"), CREATED);
+    assert_eq!(core.core.totals().late_writes, 0, "no more than a second");
+    core.behind_s = 5;
+    core.record("c", "GET /i/_doc/1 HTTP/1.1\r\nHost: a\r\n\r\n", MISSING);
+    assert_eq!(core.core.totals().late_writes, 0);
+    core.record("d", &put("3"), CREATED);
+    assert_eq!(core.core.totals().late_writes, 1);
 }
 
 #[test]

@@ -135,8 +135,8 @@ mod tests {
     #[test]
     fn what_was_seen_first_goes_first_whenever_it_was_produced() {
         let mut merge = Merge::default();
-        for (lane, produced_ms, seen_ns) in [(1, 10, 700), (2, 10, 300), (3, 9, 900)] {
-            merge.set(lane, Row::Head(Time { produced_ms, seen_ns }), 1_000_000);
+        for (lane, seen_ns, produced_ms) in [(1, 700, 10), (2, 300, 10), (3, 900, 9)] {
+            merge.set(lane, Row::Head(Time { seen_ns, produced_ms }), 1_000_000);
         }
         for lane in [2, 1, 3] {
             assert_eq!(merge.pick(1_000_000), Pick::Take(lane));

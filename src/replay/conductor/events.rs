@@ -26,6 +26,8 @@ impl Conductor {
             match event {
                 Event::Request(request) => {
                     self.totals.requests += 1;
+                    let behind_ns = self.assembly.newest_ns().saturating_sub(request.last_ns);
+                    self.totals.late_writes += u64::from(!request.head.safe && behind_ns > LATE_NS);
                     let known = !self.known.is_empty() && self.known.remove(&request.fingerprint);
                     let target = request_target(&request.bytes);
                     let endpoint = Endpoint::of(request.head.method, target.unwrap_or_default());
@@ -115,3 +117,6 @@ impl Conductor {
         }
     }
 }
+
+/// The record of a write is made at once, so no feed that is in order gives it later than this.
+const LATE_NS: i64 = 1_000_000_000;

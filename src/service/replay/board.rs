@@ -438,6 +438,11 @@ const COUNTERS: &[Family] = &[
         &[("", "order_cycles")],
     ),
     (
+        "replay_late_writes_total",
+        "Writes read more than a second of captured time after what was seen later.",
+        &[("", "late_writes")],
+    ),
+    (
         "replay_tuple_waits_total",
         "Times that nothing was sent since the tuples were waited for.",
         &[("", "tuple_waits")],
