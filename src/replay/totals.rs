@@ -83,8 +83,8 @@ pub struct Totals {
     pub overlaps_by_capture: u64,
     /// Times that requests waited for each other and the oldest went: the target may differ there.
     pub order_cycles: u64,
-    /// Writes that were read more than a second of captured time after what was seen later: from a partition that lagged
-    /// behind, a spool, or a host whose clock is wrong. The target may differ there.
+    /// Writes that were read more than a second of captured time after what was seen later: from a partition that
+    /// lagged behind, a spool, or a host whose clock is wrong. The target may differ there.
     pub late_writes: u64,
     /// Parts in which bulks went that could not go as a whole.
     pub bulk_parts: u64,

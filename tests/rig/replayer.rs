@@ -286,7 +286,7 @@ fn a_summary_is_read() {
     let file = dir.path().join("s");
     assert_eq!(Summary::read(&file), None);
     let counts = r#"{"read_records":9,"requests":8,"sent":7,"done":6,"failed":5,"quarantined":4,
-        "duplicates_skipped":3,"retries":2,"lag_s":0.5}"#;
+        "duplicates_skipped":3,"retries":2,"late_writes":10,"lag_s":0.5}"#;
     fs::write(&file, counts).unwrap();
     let summary = Summary::read(&file).unwrap();
     assert_eq!((summary.read_records, summary.sent, summary.retries), (9, 7, 2));
