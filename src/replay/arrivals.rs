@@ -6,8 +6,8 @@
 //! before or after items of the bulk, so the order hears of its answer only when the bulk is known: then the two have
 //! overlapped, and the source's numbers tell.
 //!
-//! Owns who waits for whom. A bulk is waited for no longer than [`WAIT_NS`] of captured time: then the writes go in the
-//! order of the records.
+//! Owns who waits for whom. A bulk is waited for no longer than [`WAIT_NS`] of captured time, nor longer than that in
+//! which no record comes at all: then the writes go in the order of the records.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -22,6 +22,10 @@ pub(super) struct Arrivals {
     by_connection: HashMap<ConnectionId, u64>,
     /// In the order of the records.
     held: VecDeque<Held>,
+    /// Records that had been read when it was last looked.
+    records: u64,
+    /// Since when it is so many, though more are wanted, on the caller's clock.
+    silent_since_ns: u64,
 }
 
 #[derive(Debug)]
@@ -60,6 +64,16 @@ impl Arrivals {
         self.by_connection.clear();
     }
 
+    /// Gives up when records are wanted and none has come for too long: their writer may be gone, and with it the
+    /// captured time.
+    pub(super) fn listen(&mut self, records: u64, wanted: bool, now_ns: u64) {
+        if records != self.records || !wanted || self.held.is_empty() {
+            (self.records, self.silent_since_ns) = (records, now_ns);
+        } else if now_ns.saturating_sub(self.silent_since_ns) > WAIT_NS as u64 {
+            self.give_up();
+        }
+    }
+
     /// Nothing arrives, and nobody waits.
     pub(super) fn is_idle(&self) -> bool {
         self.open.is_empty() && self.held.is_empty()
@@ -93,7 +107,7 @@ impl Arrivals {
     }
 }
 
-/// How long a bulk is waited for, captured nanoseconds. A client that takes longer sends a few bytes at a time.
+/// How long a bulk is waited for, nanoseconds. A client that takes longer sends a few bytes at a time.
 const WAIT_NS: i64 = 60_000_000_000;
 
 #[cfg(test)]
@@ -131,6 +145,21 @@ mod tests {
         arrivals.hold(ExchangeId(1), None);
         arrivals.began(A, 5);
         assert_eq!(all(&mut arrivals, 6), [1]);
+    }
+
+    #[test]
+    fn when_no_record_comes_for_a_minute_nothing_is_waited_for() {
+        let minute = WAIT_NS as u64;
+        let mut arrivals = Arrivals::default();
+        arrivals.listen(7, true, 0);
+        arrivals.began(A, 0);
+        arrivals.hold(ExchangeId(1), None);
+        arrivals.listen(8, true, 3 * minute);
+        arrivals.listen(8, false, 5 * minute);
+        arrivals.listen(8, true, 6 * minute);
+        assert!(all(&mut arrivals, 0).is_empty(), "a minute is not too long");
+        arrivals.listen(8, true, 6 * minute + 1);
+        assert_eq!(all(&mut arrivals, 0), [1]);
     }
 
     #[test]

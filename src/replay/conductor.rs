@@ -287,6 +287,7 @@ impl Conductor {
             self.table.remove(id);
             self.totals.handed_back += 1;
         }
+        self.tell_answers();
         self.queue.retain(|id| self.table.get(*id).is_some());
         self.later.retain(|Reverse((_, id))| self.table.get(*id).is_some());
     }
@@ -344,6 +345,7 @@ impl Conductor {
         if self.draining {
             return None;
         }
+        self.listen(now);
         self.let_go(now);
         self.limited_until_ns = None;
         while let Some(&id) = self.queue.front() {

@@ -399,6 +399,13 @@ fn a_bulk_that_goes_or_is_not_worth_the_memory_is_not_waited_for() {
     core.record("a", &put("2"), CREATED);
     assert!(core.job().is_some(), "somebody else reads the bulk");
 
+    let mut core = Core::new(|_| ());
+    core.piece("b", 2, &front, "");
+    core.record("a", &put("1"), CREATED);
+    assert!(core.job().is_none());
+    core.now.monotonic_ns += 61_000_000_000;
+    assert!(core.job().is_some(), "no record comes for a minute");
+
     let mut core = Core::new(|settings| settings.read_ahead_bytes = 1);
     core.piece("b", 2, &front, "");
     core.record("a", &put("1"), CREATED);

@@ -2,7 +2,7 @@
 //!
 //! Owns when the order hears of an answer. Lets nothing go by itself.
 
-use super::Conductor;
+use super::{Conductor, Now};
 use crate::{
     es::{endpoint::Endpoint, request_target},
     feed::Place,
@@ -104,6 +104,15 @@ impl Conductor {
     pub(super) fn tell_answers(&mut self) {
         while let Some((id, until_ns)) = self.arrivals.next(self.assembly.newest_ns()) {
             self.tell(id, until_ns);
+        }
+    }
+
+    /// A bulk is not waited for where no record comes.
+    pub(super) fn listen(&mut self, now: Now) {
+        if self.arrivals.holds() {
+            let wanted = self.wants_records(now);
+            self.arrivals.listen(self.totals.read_records, wanted, now.monotonic_ns);
+            self.tell_answers();
         }
     }
 
